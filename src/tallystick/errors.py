@@ -1,0 +1,172 @@
+"""Every expected error of Tallystick, one tree; each carries the evidence that explains it.
+
+TallyError
+├── UsageError                   the caller asked for something that cannot be asked
+│   ├── PriceError               the price is above the caller's maximum
+│   ├── HomeError                the home folder is missing, busy or damaged
+│   └── MissingExtraError        an optional part is not installed
+├── MalformedError               bytes that do not parse: the answer is "cannot tell"
+│   ├── NotCanonicalError        they parse, but are not the one canonical spelling
+│   ├── TooLargeError            they are larger than the bound
+│   └── ImageError               an image that cannot be read faithfully
+├── IncompleteError              a well-formed claim that lacks what is needed to judge it
+├── KeystoreError                the keystore is damaged or the passphrase is wrong
+├── VerificationError            a claim that does not hold; carries expected and actual
+│   ├── SignatureError · NoteError · InclusionError · ConsistencyError
+│   ├── CommitmentError          a leaf, root or opening that does not give what was signed
+│   ├── CredentialError          content credentials that are not Trusted
+│   └── RefutedError             a block that differs from the law
+├── RuleError                    the ledger refuses a transaction
+│   ├── TransitionError          the event is not allowed in this state
+│   ├── DuplicateError           the event key is taken; names the first receipt
+│   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError
+│   └── PolicyError              the verification policy is below what deters
+└── StoreError                   durable storage refused or lost something
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+class TallyError(Exception):
+    """Base of every error that Tallystick raises on purpose."""
+
+
+class UsageError(TallyError):
+    """The caller asked for something that cannot be asked; the message says what to do instead."""
+
+
+class PriceError(UsageError):
+    """The price is above the caller's maximum; nothing was locked."""
+
+
+class HomeError(UsageError):
+    """The home folder is missing, held by another process, or damaged."""
+
+
+class MissingExtraError(UsageError):
+    """An optional part is not installed; the message names the extra."""
+
+
+class MalformedError(TallyError):
+    """Bytes that do not parse; ``what`` names the thing that was read."""
+
+    def __init__(self, what: str, detail: str) -> None:
+        """Keep what was read and why it does not parse."""
+        super().__init__(f"{what} cannot be read: {detail}")
+        self.what: Final = what
+        self.detail: Final = detail
+
+
+class NotCanonicalError(MalformedError):
+    """The bytes parse, but they are not the one canonical spelling of their value."""
+
+
+class TooLargeError(MalformedError):
+    """The input is larger than its bound."""
+
+
+class ImageError(MalformedError):
+    """An image that cannot be decoded faithfully."""
+
+
+class IncompleteError(TallyError):
+    """A well-formed claim that lacks what is needed to judge it."""
+
+
+class KeystoreError(TallyError):
+    """The keystore is damaged, or the passphrase does not open it."""
+
+
+class VerificationError(TallyError):
+    """A claim that does not hold; ``expected`` and ``actual`` are the evidence."""
+
+    def __init__(self, what: str, *, expected: object = None, actual: object = None) -> None:
+        """Keep the claim and the two values that disagree."""
+        evidence = "" if expected is None and actual is None else f": expected {expected}, actual {actual}"
+        super().__init__(f"{what}{evidence}")
+        self.what: Final = what
+        self.expected: Final = expected
+        self.actual: Final = actual
+
+
+class SignatureError(VerificationError):
+    """A secp256k1 signature that does not verify, is malformed or has a high s."""
+
+
+class NoteError(VerificationError):
+    """A signed note without a valid signature by a known key."""
+
+
+class InclusionError(VerificationError):
+    """A Merkle inclusion proof that does not lead to the root."""
+
+
+class ConsistencyError(VerificationError):
+    """A Merkle consistency proof that does not connect two roots."""
+
+
+class CommitmentError(VerificationError):
+    """A leaf, root, opening or disclosure that does not give what was committed."""
+
+
+class CredentialError(VerificationError):
+    """Content credentials that are not Trusted, or that name something else."""
+
+
+class RefutedError(VerificationError):
+    """A block whose bytes differ from what the job's law demands."""
+
+
+class RuleError(TallyError):
+    """The ledger refuses a transaction; the message says which rule and what would satisfy it."""
+
+
+class TransitionError(RuleError):
+    """The event is not allowed in this state."""
+
+    def __init__(self, machine: str, state: str, event: str) -> None:
+        """Keep the machine's name, its state and the event that has no row in the table."""
+        super().__init__(f"{machine}: {event} is not allowed in state {state}")
+        self.machine: Final = machine
+        self.state: Final = state
+        self.event: Final = event
+
+
+class DuplicateError(RuleError):
+    """The event key is taken; ``first`` is the txHash of the entry that took it."""
+
+    def __init__(self, key: str, first: str) -> None:
+        """Keep the event key and the transaction that used it first."""
+        super().__init__(f"{key} was recorded before, by {first}")
+        self.key: Final = key
+        self.first: Final = first
+
+
+class NonceError(RuleError):
+    """The transaction is not the sender's next one."""
+
+
+class FundsError(RuleError):
+    """The account does not hold the amount."""
+
+
+class StakeError(RuleError):
+    """The bond does not cover the exposure."""
+
+
+class DeadlineError(RuleError):
+    """The event comes too late, or too early."""
+
+
+class AuthorityError(RuleError):
+    """The signer may not send this transaction."""
+
+
+class PolicyError(RuleError):
+    """The verification policy is below what deters; the message names the smallest repair."""
+
+
+class StoreError(TallyError):
+    """Durable storage refused or lost something; nothing of the batch was acknowledged."""
