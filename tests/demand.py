@@ -1,0 +1,28 @@
+"""What a test needs from its machine: named when it is missing, a failure where everything is promised.
+
+Knows: the one environment variable ``TALLY_DEMAND``. Refuses to know: how anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+VARIABLE = "TALLY_DEMAND"
+
+
+def demand(name: str, present: object, how: str) -> None:
+    """Skip the running test unless ``present`` is true; fail it instead where ``TALLY_DEMAND=all``.
+
+    Args:
+        name: What the test needs, as a person would call it.
+        present: Its path, module or any truth of its being there.
+        how: One sentence that says how to get it.
+    """
+    if present:
+        return
+    reason = f"{name} is not here: {how}"
+    if os.environ.get(VARIABLE) == "all":
+        pytest.fail(f"{reason} ({VARIABLE}=all: nothing may be skipped)", pytrace=False)
+    pytest.skip(reason)
