@@ -1,0 +1,1 @@
+"""Reference kernels on numpy: the definition of a right answer, its halo and its arithmetic."""
