@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tallystick.errors import UsageError
 from tallystick.kernels.coefficients import COEFFICIENT_BITS, Axis, axis, check_sides, window_of
-from tallystick.kernels.raster import ALPHA_CHANNELS, CHANNELS_MAX, DEPTH_OF, Samples
+from tallystick.kernels.raster import ALPHA_CHANNELS, BYTE, CHANNELS_MAX, DEPTH_OF, DIMENSIONS, Samples
 
 KERNEL_NAME: Final = "lanczos3-fixed/v1"
 FRACTION_BITS: Final = 14
@@ -158,11 +158,11 @@ def resample_window(
 def _check_samples(samples: Samples, window: Region) -> None:
     """Refuse arrays that the arithmetic is not defined for."""
     depth = DEPTH_OF.get(samples.dtype)
-    if depth is None or samples.ndim != 3 or not 1 <= samples.shape[2] <= CHANNELS_MAX:  # noqa: PLR2004
+    if depth is None or samples.ndim != DIMENSIONS or not 1 <= samples.shape[2] <= CHANNELS_MAX:
         raise UsageError(
             f"samples of {samples.dtype} {samples.shape} cannot be resampled: 8 or 16 bits, 1 to 4 channels"
         )
-    if depth != 8 and samples.shape[2] in ALPHA_CHANNELS:  # noqa: PLR2004
+    if depth != BYTE and samples.shape[2] in ALPHA_CHANNELS:
         raise UsageError("16-bit images with alpha cannot be resampled: convert to 8 bits, or drop the alpha channel")
     if samples.shape[:2] != (window.height, window.width):
         raise UsageError(f"samples of {samples.shape[1]} x {samples.shape[0]} do not fill the window {window}")
@@ -244,8 +244,9 @@ def _finish(sums: NDArray[np.int64], target: Samples) -> None:
         return
     weight = sums[..., -1:]
     alpha = ((weight + half) >> _FINAL_BITS).clip(0, largest)
-    # Where alpha rounds to zero the colour is zero; elsewhere the divisor is at least half a level, so positive.
-    divisor = np.where(alpha > 0, weight, 1)
+    # Where alpha rounds to zero the colour is zero; elsewhere the divisor is at least half a level, so positive. It is
+    # not above full opacity either: colour times the alpha that is delivered has to give the premultiplied sum again.
+    divisor = np.where(alpha > 0, np.minimum(weight, largest << _FINAL_BITS), 1)
     colour = (2 * sums[..., :-1] + divisor) // (2 * divisor)
     target[..., :-1] = np.where(alpha > 0, colour.clip(0, largest), 0)
     target[..., -1:] = alpha

@@ -18,17 +18,18 @@ from tallystick.primitives.digests import Tag, u8, u32
 
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 
+BYTE: Final = 8
+DIMENSIONS: Final = 3
 CHANNELS_MAX: Final = 4
 ALPHA_CHANNELS: Final = frozenset({2, 4})
-DEPTH_OF: Final[dict[np.dtype[np.generic], int]] = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
+DEPTH_OF: Final[dict[np.dtype[np.generic], int]] = {np.dtype(np.uint8): BYTE, np.dtype(np.uint16): 16}
 
 _BIG_ENDIAN: Final = np.dtype(">u2")
-_DIMENSIONS: Final = 3
 
 
 def _check_samples(samples: Samples) -> None:
     """Refuse an array that is not a raster's: uint8 or uint16, three dimensions, 1 to 4 channels."""
-    if samples.dtype not in DEPTH_OF or samples.ndim != _DIMENSIONS or not 1 <= samples.shape[2] <= CHANNELS_MAX:
+    if samples.dtype not in DEPTH_OF or samples.ndim != DIMENSIONS or not 1 <= samples.shape[2] <= CHANNELS_MAX:
         raise UsageError(
             f"samples of {samples.dtype} {samples.shape} are no raster: "
             "it takes uint8 or uint16 of (height, width, 1 to 4 channels)"
@@ -82,7 +83,7 @@ def block_bytes(samples: Samples) -> bytes:
         UsageError: the samples are not uint8 or uint16 (height, width, 1 to 4 channels).
     """
     _check_samples(samples)
-    if DEPTH_OF[samples.dtype] == 8:  # noqa: PLR2004
+    if DEPTH_OF[samples.dtype] == BYTE:
         return samples.tobytes()
     return samples.astype(_BIG_ENDIAN).tobytes()
 
@@ -100,7 +101,7 @@ def samples_from_bytes(data: bytes, height: int, width: int, channels: int, dept
     if len(data) != expected:
         raise MalformedError(f"a block of {width} x {height} x {channels}", f"{len(data)} bytes instead of {expected}")
     shape = (height, width, channels)
-    if depth == 8:  # noqa: PLR2004
+    if depth == BYTE:
         return np.frombuffer(data, np.uint8).reshape(shape)
     return np.frombuffer(data, _BIG_ENDIAN).astype(np.uint16).reshape(shape)
 
