@@ -1,0 +1,254 @@
+"""Rules of the buyer's money: locking, settlement, and an exit from every state that anyone may trigger (DESIGN 8)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tallystick import commitment
+from tallystick.errors import AuthorityError, RuleError, VerificationError
+from tallystick.job import JobSpec
+from tallystick.ledger import payloads as say
+from tallystick.ledger.context import Context, require_after, require_coordinator, require_until
+from tallystick.ledger.jobs import require_job
+from tallystick.ledger.records import (
+    BURNED,
+    Closing,
+    Escrow,
+    Job,
+    Node,
+    Order,
+    Overlay,
+    Result,
+    closing_key,
+    escrow_key,
+    job_key,
+    node_key,
+    order_key,
+    result_key,
+)
+from tallystick.ledger.settlement import Counted, Settlement, exposure, settle
+from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, EscrowState, JobPhase, check_escrow_step
+from tallystick.ledger.transactions import Transaction
+from tallystick.primitives.amounts import parse_wei
+from tallystick.primitives.keys import address_of
+from tallystick.slicing import layout, seat_of
+
+
+def locked(work: Overlay, transaction: Transaction, payload: say.EscrowLocked) -> None:
+    """Move the price of one attempt out of the requester's account."""
+    key = escrow_key(payload.job_id, payload.attempt)
+    if work.find(Escrow, key) is not None:
+        raise RuleError(f"attempt {payload.attempt} of job {payload.job_id} already has its escrow")
+    job = work.find(Job, job_key(payload.job_id))
+    if (job is not None and job.phase is not JobPhase.FAILED) or payload.attempt != (job.attempt + 1 if job else 1):
+        raise RuleError(f"job {payload.job_id} has no attempt {payload.attempt} to pay for")
+    total = sum(parse_wei(part) for part in (payload.work, payload.duplicates, payload.audits, payload.reserve))
+    work.debit(transaction.address, total)
+    escrow = Escrow(
+        requester=transaction.sender.hex(),
+        state=EscrowState.LOCKED,
+        work=payload.work,
+        duplicates=payload.duplicates,
+        audits=payload.audits,
+        reserve=payload.reserve,
+        balance=str(total),
+    )
+    work.put(key, escrow)
+    work.imbalance += total
+
+
+def settled(work: Overlay, transaction: Transaction, payload: say.JobSettled, context: Context) -> bytes:
+    """Divide the escrow by the counts, refuse any amount that differs, and return the results' root."""
+    require_coordinator(transaction, context)
+    job, order = require_job(work, payload.job_id, payload.attempt, say.JobSettled)
+    spec = order.spec
+    require_until("JobSettled", spec.deadlines.judge, context)
+    opened = commitment.assign_commitment(bytes.fromhex(order.job), bytes.fromhex(payload.assign_secret)).hex()
+    if opened != order.assign_commitment:
+        raise VerificationError("commitment to the assignment", expected=order.assign_commitment, actual=opened)
+    nodes = _require_lines(work, payload, spec)
+    escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    counts = layout(spec)
+    if payload.results != job.microjobs or payload.verdicts != counts.blocks:
+        raise RuleError(f"{counts.blocks} verdicts over {job.microjobs} results are due")
+    if payload.copies + payload.audited + payload.redone > counts.blocks:
+        raise RuleError("the referee claims more blocks than the job has")
+    lines = [
+        Counted(line.worker, line.accepted, line.refuted, line.unavailable, line.faulted, line.absent)
+        for line in payload.lines
+    ]
+    bonds = [exposure(spec, counts, seat) for seat in range(len(nodes))]
+    checked = payload.copies + payload.audited
+    division = settle(spec, int(escrow.balance), lines, checked=checked, redone=payload.redone, bonds=bonds)
+    _require_division(payload, division)
+    _pay(work, payload, division, context)
+    _free_bonds(work, spec, division.slashes)
+    _leave(work, escrow, payload, say.JobSettled, _settled_state(payload, division))
+    work.credit(address_of(bytes.fromhex(spec.requester)), division.refund)
+    return bytes.fromhex(payload.results_root)
+
+
+def _require_lines(work: Overlay, payload: say.JobSettled, spec: JobSpec) -> list[Node]:
+    """Return the pool's nodes, once every seat has exactly one line that accounts for all its slots."""
+    counts = layout(spec)
+    if [line.worker for line in payload.lines] != [seat.worker for seat in spec.pool]:
+        raise RuleError("JobSettled has one line per seat, in the order of the pool")
+    nodes = []
+    for seat, line in enumerate(payload.lines):
+        node = work.need(Node, node_key(line.worker))
+        held = [index for index in range(counts.microjobs) if seat_of(spec, index) == seat]
+        slots = sum(counts.slots_of(index) for index in held)
+        if line.accepted + line.refuted + line.unavailable != slots or line.faulted + line.absent > len(held):
+            raise RuleError(f"the line of {line.worker} does not account for its {slots} slots")
+        if bool(line.refuted) and not line.faulted:
+            raise RuleError(f"the line of {line.worker} has refuted blocks and no faulted micro job")
+        if line.payee != node.payout:
+            raise RuleError(f"the payee of {line.worker} is {node.payout}, not {line.payee}")
+        nodes.append(node)
+    return nodes
+
+
+def _require_division(payload: say.JobSettled, division: Settlement) -> None:
+    claimed = (
+        tuple(parse_wei(line.amount) for line in payload.lines),
+        tuple(parse_wei(line.slashed) for line in payload.lines),
+        parse_wei(payload.referee_fee),
+        parse_wei(payload.burned),
+        parse_wei(payload.refund),
+    )
+    actual = (division.amounts, division.slashes, division.referee_fee, division.burned, division.refund)
+    if claimed != actual:
+        raise VerificationError("amounts of JobSettled", expected=actual, actual=claimed)
+
+
+def _settled_state(payload: say.JobSettled, division: Settlement) -> EscrowState:
+    if not division.paid:
+        return EscrowState.REFUNDED
+    faulty = any(line.faulted or line.absent for line in payload.lines)
+    return EscrowState.SPLIT if faulty else EscrowState.RELEASED
+
+
+def _pay(work: Overlay, payload: say.JobSettled, division: Settlement, context: Context) -> None:
+    for line, amount in zip(payload.lines, division.amounts, strict=True):
+        work.credit(line.payee, amount)
+    work.credit(context.coordinator_address, division.referee_fee)
+    work.credit(BURNED, division.burned)
+
+
+def _free_bonds(work: Overlay, spec: JobSpec, slashes: tuple[int, ...]) -> None:
+    """Unlock what the job held of every bond, less what is slashed."""
+    counts = layout(spec)
+    for seat, slashed in enumerate(slashes):
+        node = work.need(Node, node_key(spec.pool[seat].worker))
+        work.bond(node, change=-slashed, locked=-exposure(spec, counts, seat))
+
+
+def _leave(work: Overlay, escrow: Escrow, payload: say.JobSettled | _Named, event: type, target: EscrowState) -> None:
+    """Empty an escrow into a final state; the caller credits what left it."""
+    check_escrow_step(escrow.state, event, target)
+    work.imbalance -= int(escrow.balance) + int(escrow.dispute_bond)
+    done = msgspec.structs.replace(escrow, state=target, balance="0", dispute_bond="0")
+    work.put(escrow_key(payload.job_id, payload.attempt), done)
+
+
+_Named = say.EscrowReleased | say.EscrowRefunded | say.EscrowResolved
+
+
+def refunded(work: Overlay, transaction: Transaction, payload: say.EscrowRefunded, context: Context) -> None:
+    """Return everything when the uploads never closed: nothing is provably earned, nobody is slashed.
+
+    The coordinator may admit a missed commit deadline; from the reveal deadline on anyone may. An escrow without an
+    order returns to its requester at once.
+    """
+    escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    order = work.find(Order, order_key(payload.job_id, payload.attempt))
+    if order is None:
+        if transaction.sender.hex() != escrow.requester:
+            raise AuthorityError("an escrow without an order is returned to its requester, who must ask for it")
+    else:
+        job = work.need(Job, job_key(payload.job_id))
+        if job.phase not in UNCLOSED_PHASES:
+            raise RuleError(f"the job is {job.phase.value}: what was earned is paid by EscrowReleased")
+        deadlines = order.spec.deadlines
+        admitted = transaction.sender == context.coordinator
+        require_after("EscrowRefunded", deadlines.commit if admitted else deadlines.reveal, context)
+        _free_bonds(work, order.spec, (0,) * len(order.spec.pool))
+    _leave(work, escrow, payload, say.EscrowRefunded, EscrowState.REFUNDED)
+    work.credit(address_of(bytes.fromhex(escrow.requester)), int(escrow.balance))
+
+
+def released(work: Overlay, payload: say.EscrowReleased, context: Context) -> None:
+    """Pay timely committed and uploaded work when nobody judged it in time; anyone may ask."""
+    escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    order = work.need(Order, order_key(payload.job_id, payload.attempt))
+    job = work.need(Job, job_key(payload.job_id))
+    if job.phase not in UPLOADED_PHASES:
+        raise RuleError(f"the job is {job.phase.value}: EscrowReleased pays uploads that nobody judged")
+    disputed = escrow.state is EscrowState.DISPUTED
+    deadlines = order.spec.deadlines
+    require_after("EscrowReleased", deadlines.refund if disputed else deadlines.judge, context)
+    _release(work, escrow, order, job, payload)
+
+
+def _release(
+    work: Overlay, escrow: Escrow, order: Order, job: Job, payload: say.EscrowReleased | say.EscrowResolved
+) -> None:
+    spec, missing = order.spec, set(work.need(Closing, closing_key(payload.job_id, payload.attempt)).missing)
+    held, paid = int(escrow.balance), 0
+    for index in range(job.microjobs):
+        posted = work.find(Result, result_key(payload.job_id, payload.attempt, index))
+        if posted is not None and index not in missing:
+            amount = posted.tree_size * spec.price.block_wei
+            work.credit(work.need(Node, node_key(posted.worker)).payout, amount)
+            paid += amount
+    _free_bonds(work, spec, (0,) * len(spec.pool))
+    _leave(work, escrow, payload, type(payload), EscrowState.SPLIT if paid else EscrowState.REFUNDED)
+    work.credit(address_of(bytes.fromhex(escrow.requester)), held - paid)
+    if escrow.disputer:
+        work.credit(escrow.disputer, int(escrow.dispute_bond))
+
+
+def disputed(work: Overlay, transaction: Transaction, payload: say.EscrowDisputed, context: Context) -> None:
+    """Freeze an escrow over one block: by its requester or a worker of the pool, with a bond, before the deadline."""
+    escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    order = work.need(Order, order_key(payload.job_id, payload.attempt))
+    job = work.need(Job, job_key(payload.job_id))
+    spec, sender = order.spec, transaction.sender.hex()
+    if sender != spec.requester and sender not in {seat.worker for seat in spec.pool}:
+        raise AuthorityError("only the requester or a worker of the pool may dispute")
+    if job.phase not in UPLOADED_PHASES:
+        raise RuleError(f"the job is {job.phase.value}: a dispute is about uploaded work")
+    require_until("EscrowDisputed", spec.deadlines.dispute, context)
+    if payload.block >= layout(spec).blocks:
+        raise RuleError(f"there is no block {payload.block}")
+    bond = parse_wei(payload.bond)
+    if bond < spec.price.referee_wei:
+        raise RuleError(f"the bond must cover the referee's cost of {spec.price.referee_block} wei")
+    check_escrow_step(escrow.state, say.EscrowDisputed, EscrowState.DISPUTED)
+    work.debit(transaction.address, bond)
+    work.imbalance += bond
+    frozen = msgspec.structs.replace(
+        escrow, state=EscrowState.DISPUTED, dispute_bond=payload.bond, disputer=transaction.address
+    )
+    work.put(escrow_key(payload.job_id, payload.attempt), frozen)
+
+
+def resolved(work: Overlay, transaction: Transaction, payload: say.EscrowResolved, context: Context) -> None:
+    """End a dispute as the arbiter says; the bond is lost to the arbiter if the block was upheld."""
+    if transaction.sender != context.arbiter:
+        raise AuthorityError("EscrowResolved must be signed by the arbiter")
+    escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    order = work.need(Order, order_key(payload.job_id, payload.attempt))
+    bond = int(escrow.dispute_bond)
+    if payload.upheld:
+        work.credit(transaction.address, bond)
+        work.imbalance -= bond
+        escrow = msgspec.structs.replace(escrow, dispute_bond="0", disputer="")
+    if payload.exit is say.Exit.REFUNDED:
+        _free_bonds(work, order.spec, (0,) * len(order.spec.pool))
+        _leave(work, escrow, payload, say.EscrowResolved, EscrowState.REFUNDED)
+        work.credit(address_of(bytes.fromhex(escrow.requester)), int(escrow.balance))
+        if escrow.disputer:
+            work.credit(escrow.disputer, int(escrow.dispute_bond))
+    else:
+        _release(work, escrow, order, work.need(Job, job_key(payload.job_id)), payload)

@@ -1,0 +1,182 @@
+"""Cuts a job into macro jobs, micro jobs and blocks, and says where the copies go.
+
+``plan(spec, seed)`` is deterministic: the same order and the same 32 bytes give the same plan on any machine. It knows
+the grid and the pool's operators; it refuses to know workers' results and money. Rules: docs/spec/plan.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from tallystick.errors import PolicyError, UsageError
+from tallystick.job import MICROJOBS_MAX, PPM, JobSpec, Placement
+from tallystick.kernels.lanczos import Region
+from tallystick.primitives.digests import draw, u32
+
+SLOTS_MAX: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The counts of a job: T blocks, their copies, slots held by workers, micro jobs of at most ``size`` slots."""
+
+    columns: int
+    rows: int
+    copies: int
+    slots: int
+    size: int
+    microjobs: int
+
+    @property
+    def blocks(self) -> int:
+        """T, the number of blocks of the output."""
+        return self.columns * self.rows
+
+    def slots_of(self, microjob: int) -> int:
+        """Slots of one micro job; only the last may be short."""
+        return min(self.size, self.slots - microjob * self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One execution of one block: ``copy`` marks the second execution of a duplicated block."""
+
+    block: int
+    copy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MicroJob:
+    """The unit that one worker commits to: its index, macro job, seat in the pool and slots in order."""
+
+    index: int
+    macrojob: int
+    seat: int
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who computes what: micro jobs of the workers, and the blocks whose copies the referee computes."""
+
+    layout: Layout
+    microjobs: tuple[MicroJob, ...]
+    referee_copies: tuple[int, ...]
+
+    def duplicated(self) -> frozenset[int]:
+        """Blocks that are executed twice by plan."""
+        held = (slot.block for microjob in self.microjobs for slot in microjob.slots if slot.copy)
+        return frozenset(chain(held, self.referee_copies))
+
+
+def share(rate: int, count: int) -> int:
+    """Return ⌊rate·count + ½⌋ for a rate in parts per million."""
+    return (2 * rate * count + PPM) // (2 * PPM)
+
+
+def layout(spec: JobSpec) -> Layout:
+    """Count blocks, copies and micro jobs of a job.
+
+    Micro jobs shrink until there are at least two per worker, never below one block (DESIGN section 6).
+
+    Raises:
+        UsageError: the job would need more micro jobs or blocks than one job may have.
+    """
+    side = spec.grid.block
+    columns, rows = -(-spec.task.target_width // side), -(-spec.task.target_height // side)
+    blocks = columns * rows
+    copies = share(spec.policy.duplicates, blocks)
+    slots = blocks if spec.referee_copies else blocks + copies
+    workers = len(spec.pool)
+    size = spec.grid.blocks_per_microjob
+    while size > 1 and -(-slots // size) < 2 * workers:
+        size -= 1
+    microjobs = -(-slots // size)
+    if slots > SLOTS_MAX or microjobs > MICROJOBS_MAX:
+        message = (
+            f"{blocks} blocks make {microjobs} micro jobs, more than {MICROJOBS_MAX}: use a block side above {side}"
+        )
+        raise UsageError(message)
+    return Layout(columns=columns, rows=rows, copies=copies, slots=slots, size=size, microjobs=microjobs)
+
+
+def seat_of(spec: JobSpec, microjob: int) -> int:
+    """Return the seat that holds a micro job: the pool in turn, the slots inside are permuted by the seed."""
+    return microjob % len(spec.pool)
+
+
+def microjobs_of_seat(spec: JobSpec, counts: Layout, seat: int) -> int:
+    """Return how many micro jobs a seat holds open; its bond must cover the stake of all of them."""
+    return len(range(seat, counts.microjobs, len(spec.pool)))
+
+
+def block_region(spec: JobSpec, counts: Layout, block: int) -> Region:
+    """Return the output pixels of a block; blocks are numbered row by row, edge blocks are smaller."""
+    row, column = divmod(block, counts.columns)
+    side = spec.grid.block
+    x0, y0 = column * side, row * side
+    return Region(x0, y0, min(x0 + side, spec.task.target_width), min(y0 + side, spec.task.target_height))
+
+
+def plan(spec: JobSpec, seed: bytes) -> Plan:
+    """Lay out the job: blocks and copies into micro jobs, by 32 bytes that nobody chose alone.
+
+    Raises:
+        UsageError: the placement is not built yet, or the job is too large.
+        PolicyError: a copy cannot be kept away from its original's operator.
+    """
+    if spec.policy.placement is not Placement.SPREAD:
+        message = f"placement {spec.policy.placement.value} is not built yet: use --placement spread"
+        raise UsageError(message)
+    counts = layout(spec)
+    duplicated = tuple(sorted(draw(seed + b"dup", counts.copies, counts.blocks)))
+    items = [Slot(block, copy=False) for block in range(counts.blocks)]
+    if not spec.referee_copies:
+        items += [Slot(block, copy=True) for block in duplicated]
+    order = [items[index] for index in draw(seed + b"permutation", counts.slots, counts.slots)]
+    if not spec.referee_copies:
+        _separate_copies(spec, counts, seed, order)
+    microjobs = tuple(
+        MicroJob(
+            index=index,
+            macrojob=index // spec.grid.microjobs_per_macrojob,
+            seat=seat_of(spec, index),
+            slots=tuple(order[index * counts.size : index * counts.size + counts.slots_of(index)]),
+        )
+        for index in range(counts.microjobs)
+    )
+    return Plan(layout=counts, microjobs=microjobs, referee_copies=duplicated if spec.referee_copies else ())
+
+
+def _separate_copies(spec: JobSpec, counts: Layout, seed: bytes, order: list[Slot]) -> None:
+    """Swap slots, in an order drawn from the seed, until no operator holds a block and its copy."""
+    operators = [spec.pool[seat_of(spec, position // counts.size)].operator for position in range(counts.slots)]
+    place = {slot: position for position, slot in enumerate(order)}
+
+    def partner(slot: Slot) -> int | None:
+        return place.get(Slot(slot.block, copy=not slot.copy))
+
+    def fits(slot: Slot, position: int) -> bool:
+        other = partner(slot)
+        return other is None or operators[other] != operators[position]
+
+    def swap(one: int, two: int) -> None:
+        order[one], order[two] = order[two], order[one]
+        place[order[one]], place[order[two]] = one, two
+
+    for slot in [slot for slot in order if slot.copy]:
+        here = place[slot]
+        if fits(slot, here):
+            continue
+        start = draw(seed + b"separate" + u32(slot.block), 1, counts.slots)[0]
+        for step in range(counts.slots):
+            there = (start + step) % counts.slots
+            swap(here, there)
+            if fits(order[here], here) and fits(order[there], there):
+                break
+            swap(here, there)
+        else:
+            message = f"the copy of block {slot.block} cannot be kept from its original's operator: add an operator"
+            raise PolicyError(message)
