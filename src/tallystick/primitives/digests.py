@@ -32,6 +32,7 @@ class Tag(StrEnum):
     GENESIS = "tallystick/genesis/v1\n"  # digest of the genesis document
     HEADER = "tallystick/header/v1\n"  # digest of a block header
     STATE = "tallystick/state/v1\n"  # state root: previous root and digest of the block's changes
+    CHANGES = "tallystick/changes/v1\n"  # digest of a block's net changes
     SPEC = "tallystick/spec/v1\n"  # job: digest of the JobSpec
     FIELD = "tallystick/field/v1\n"  # salted commitment to one field of an entry
     OPERATOR = "tallystick/operator/v1\n"  # digest that names a worker's operator

@@ -28,7 +28,7 @@ _KEY_SIZE: Final = 32
 _KEY_ID_SIZE: Final = 4
 _TIME_SIZE: Final = 8
 _DASH: Final = "\u2014 "
-_NAME: Final = re.compile(r"[^\s+\x00-\x20\x7f]+")
+_NAME: Final = re.compile(r"[^\s+]+")
 _VKEY: Final = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)")
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -170,8 +170,8 @@ def split_note(note: str) -> tuple[str, tuple[NoteSignature, ...]]:
     at = note.rfind("\n\n")
     if at < 0 or not note.endswith("\n"):
         raise MalformedError("signed note", "it is not text, an empty line and signature lines that end in a newline")
+    _check_text(note)
     text, lines = note[: at + 1], note[at + 2 :].split("\n")[:-1]
-    _check_text(text)
     if not 1 <= len(lines) <= SIGNATURES_MAX:
         raise MalformedError("signed note", f"{len(lines)} signature lines, between 1 and {SIGNATURES_MAX} are allowed")
     return text, tuple(_parse_line(line) for line in lines)
@@ -260,13 +260,13 @@ def _is_name(name: str) -> bool:
 
 def _check_text(text: str) -> None:
     if not text.endswith("\n"):
-        raise MalformedError("text of a note", "it must end in a newline")
+        raise MalformedError("note", "it must end in a newline")
     if _CONTROL.search(text) is not None:
-        raise MalformedError("text of a note", "it must not contain control characters other than newline")
+        raise MalformedError("note", "it must not contain control characters other than newline")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise NotCanonicalError("text of a note", "it has no UTF-8 form") from error
+        raise NotCanonicalError("note", "it has no UTF-8 form") from error
 
 
 def _cosigned(text: str, seconds: int) -> str:
