@@ -67,7 +67,12 @@ def submitted(work: Overlay, transaction: Transaction, payload: say.JobSubmitted
     check_policy(spec, counts)
     _lock_bonds(work, spec, counts)
     order = Order(
-        spec, spec_digest(spec).hex(), payload.assign_commitment, payload.buyer_commitment, payload.occurred_at
+        spec=spec,
+        job=spec_digest(spec).hex(),
+        assign_commitment=payload.assign_commitment,
+        buyer_commitment=payload.buyer_commitment,
+        occurred_at=payload.occurred_at,
+        height=context.height,
     )
     work.put(order_key(spec.job_id, spec.attempt), order)
     job = Job(

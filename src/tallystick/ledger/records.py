@@ -74,13 +74,14 @@ class Job(Record, frozen=True, tag="job"):
 
 
 class Order(Record, frozen=True, tag="order"):
-    """The order of one attempt with the digest of its spec and the two commitments; never written twice."""
+    """The order of one attempt with the digest of its spec and the two commitments, and the block's height."""
 
     spec: JobSpec
     job: str
     assign_commitment: str
     buyer_commitment: str
     occurred_at: int
+    height: int
 
 
 class Result(Record, frozen=True, tag="result"):

@@ -16,8 +16,8 @@ from tallystick.verification.verdict import Evidence, Judgement, Verdict
 class SettledResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A ComputeResult as settled; ``input_root`` and ``output_root`` are salted commitments, never raw digests.
 
-    ``challenge_ids`` are the slots drawn for recomputation, ``verdict`` is the worst of all slots, ``openings_root`` the
-    RFC 6962 root over the revealed leaves, ``elapsed_ms`` the time from JobStarted's block to SUBMIT_RESULT's.
+    ``challenge_ids`` are the slots drawn for recomputation, ``verdict`` is the worst of all slots, ``openings_root``
+    the RFC 6962 root over the revealed leaves, ``elapsed_ms`` the time from JobStarted's block to SUBMIT_RESULT's.
     """
 
     task: JobId
