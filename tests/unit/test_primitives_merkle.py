@@ -151,6 +151,15 @@ def test_an_inclusion_proof_binds_size_by_root_and_length() -> None:
                     refused(InclusionError, check_inclusion, LEAVES[index], index, other, proof, ROOTS[other])
 
 
+def test_a_path_of_one_shape_holds_under_several_sizes() -> None:
+    """The reason why size and root must come from one signed checkpoint."""
+    proof = inclusion_proof(LEAVES, 5, 11)
+    for size in range(9, 17):
+        check_inclusion(LEAVES[5], 5, size, proof, ROOTS[11])
+    for size in (8, 17):
+        refused(InclusionError, check_inclusion, LEAVES[5], 5, size, proof, ROOTS[11])
+
+
 def test_every_consistency_proof_holds() -> None:
     for new in range(LEAVES_MAX + 1):
         for old in range(new + 1):

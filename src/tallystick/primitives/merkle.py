@@ -152,7 +152,8 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], 
     """Check that the leaf hash stands at ``index`` of the tree of ``size`` leaves with this root (RFC 9162, 2.1.3.2).
 
     Raises ``InclusionError`` unless index < size, the proof has exactly the length that (index, size) demands, every
-    hash has 32 bytes and the path leads to the root.
+    hash has 32 bytes and the path leads to the root. ``size`` and ``root`` must come from one signed checkpoint: a path
+    alone does not bind the size, since trees of other sizes can have a path of the same shape.
     """
     if not 0 <= index < size:
         raise InclusionError("leaf index outside the tree", expected=f"0 <= index < {size}", actual=index)

@@ -1,0 +1,333 @@
+"""Write the golden vectors: mostly hostile, one fault per file, the file's name says the fault.
+
+Every file holds `desc`, `error` (the class in tallystick.errors that must be raised, null for none) and `input`. Run
+`python vectors/generate.py` after a change of a format; tests/vectors fails while the files differ from this program.
+Other languages read the same files: the shapes are in vectors/README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tallystick.primitives.merkle import EMPTY_ROOT, consistency_proof, inclusion_proof, leaf_hash, node_hash, root
+from tallystick.primitives.notes import Checkpoint, NoteSigner, WitnessSigner, split_note
+
+HERE = Path(__file__).resolve().parent
+Vector = tuple[str, str, str | None, dict[str, Any]]
+"""Name, description, error, input."""
+
+LEAVES = [leaf_hash(b"leaf %d" % i) for i in range(16)]
+OTHER = bytes([0x5A]) * 32
+ORIGIN = "log.example/tallystick"
+LOG = NoteSigner(ORIGIN, bytes([1]) * 32)
+STRANGER = NoteSigner("stranger.example/log", bytes([2]) * 32)
+WITNESS = WitnessSigner("witness.example/w1", bytes([3]) * 32)
+TEXT = Checkpoint(ORIGIN, 11, root(LEAVES[:11])).text()
+NOTE = LOG.sign(TEXT)
+
+
+def canonical_json() -> Iterator[Vector]:
+    """A record has exactly the fields alpha (text), many (list of counts) and zeta (count 0 .. 2^53 - 1)."""
+    good = '{"alpha":"a/\u00e9","many":[1,2],"zeta":3}'
+    yield "good-record", "the one spelling of a record", None, record(good)
+    yield (
+        "good-escapes",
+        "control characters, quote and backslash in their only escapes",
+        None,
+        value(r'"\u0000\b\t\n\u000b\f\r\u001f\"\\/"'),
+    )
+    yield "good-integers", "integers up to both bounds", None, value("[0,-1,9007199254740991,-9007199254740991]")
+    refused = {
+        "key-order": ("keys in another order", '{"many":[1,2],"alpha":"a","zeta":3}'),
+        "key-twice-same": ("one key twice with the same value", '{"alpha":"a","alpha":"a","many":[],"zeta":3}'),
+        "key-twice-last-wins": ("one key twice, the last value wins", '{"alpha":"b","alpha":"a","many":[],"zeta":3}'),
+        "space": ("a space after a comma", '{"alpha":"a", "many":[],"zeta":3}'),
+        "newline-at-end": ("a newline behind the value", '{"alpha":"a","many":[],"zeta":3}\n'),
+        "escaped-letter": ("a letter written as an escape", '{"alpha":"\\u0061","many":[],"zeta":3}'),
+        "escaped-slash": ("a slash written as an escape", '{"alpha":"\\/","many":[],"zeta":3}'),
+        "escape-upper-hex": ("an escape with upper-case hex", '{"alpha":"\\u001F","many":[],"zeta":3}'),
+        "escape-long-form": ("a newline in its long escape", '{"alpha":"\\u000a","many":[],"zeta":3}'),
+        "escaped-pair": ("an astral character as two escapes", '{"alpha":"\\ud83d\\ude00","many":[],"zeta":3}'),
+        "minus-zero": ("zero with a sign", '{"alpha":"a","many":[],"zeta":-0}'),
+    }
+    for name, (desc, text) in refused.items():
+        yield name, desc, "NotCanonicalError", record(text)
+    yield "key-not-ascii", "a key outside ASCII", "NotCanonicalError", value('{"\u00e9":1}')
+    yield "float", "a float", "NotCanonicalError", value("[1.5]")
+    yield "float-huge", "a float in exponent form", "NotCanonicalError", value("[1e30]")
+    yield "integer-beyond", "an integer beyond 2^53 - 1", "NotCanonicalError", value("[9007199254740992]")
+    yield "integer-below", "an integer below -(2^53 - 1)", "NotCanonicalError", value("[-9007199254740992]")
+    yield from malformed_json()
+
+
+def malformed_json() -> Iterator[Vector]:
+    """What is no record at all."""
+    faults = {
+        "empty": ("no bytes", b""),
+        "truncated": ("the last byte is missing", b'{"alpha":"a","many":[],"zeta":3'),
+        "trailing-byte": ("a byte behind the value", b'{"alpha":"a","many":[],"zeta":3}x'),
+        "byte-order-mark": ("a byte order mark", b'\xef\xbb\xbf{"alpha":"a","many":[],"zeta":3}'),
+        "field-missing": ("a field is missing", b'{"alpha":"a","zeta":3}'),
+        "field-unknown": ("an unknown field", b'{"alpha":"a","beta":1,"many":[],"zeta":3}'),
+        "count-negative": ("a negative count", b'{"alpha":"a","many":[],"zeta":-1}'),
+        "count-too-large": ("a count of 2^53", b'{"alpha":"a","many":[],"zeta":9007199254740992}'),
+        "count-float": ("a count written as a float", b'{"alpha":"a","many":[],"zeta":3.0}'),
+        "count-exponent": ("a count with an exponent", b'{"alpha":"a","many":[],"zeta":3e0}'),
+        "count-text": ("a count written as text", b'{"alpha":"a","many":[],"zeta":"3"}'),
+        "leading-zero": ("a number with a leading zero", b'{"alpha":"a","many":[],"zeta":03}'),
+        "not-a-number": ("NaN", b'{"alpha":"a","many":[NaN],"zeta":3}'),
+        "utf8-invalid": ("a byte that is no UTF-8", b'{"alpha":"\xff","many":[],"zeta":3}'),
+        "utf8-surrogate": ("a surrogate encoded as UTF-8", b'{"alpha":"\xed\xa0\x80","many":[],"zeta":3}'),
+        "escape-lone-surrogate": ("half an astral character", b'{"alpha":"\\ud800","many":[],"zeta":3}'),
+        "control-character": ("a raw control character", b'{"alpha":"\x01","many":[],"zeta":3}'),
+        "comment": ("a comment", b'{"alpha":"a",/**/"many":[],"zeta":3}'),
+        "comma-at-end": ("a comma before the brace", b'{"alpha":"a","many":[],"zeta":3,}'),
+    }
+    for name, (desc, data) in faults.items():
+        yield name, desc, "MalformedError", {"type": "record", "hex": data.hex(), "bytes_max": 65535}
+    deep = {"type": "any", "hex": (b"[" * 3000).hex(), "bytes_max": 65535}
+    yield "nested-too-deeply", "3,000 opening brackets", "MalformedError", deep
+    large = {"type": "any", "hex": b'"0123456789"'.hex(), "bytes_max": 11}
+    yield "too-large", "twelve bytes where eleven are allowed", "TooLargeError", large
+
+
+def record(text: str) -> dict[str, Any]:
+    return {"type": "record", "hex": text.encode().hex(), "bytes_max": 65535}
+
+
+def value(text: str) -> dict[str, Any]:
+    return {"type": "any", "hex": text.encode().hex(), "bytes_max": 65535}
+
+
+def inclusion() -> Iterator[Vector]:
+    """Claims about leaf 5 of 11, whose path has left and right siblings and a promoted node."""
+    leaf, index, size, top = LEAVES[5], 5, 11, root(LEAVES[:11])
+    proof = inclusion_proof(LEAVES, index, size)
+    yield "good", "leaf 5 of 11", None, included(leaf, index, size, proof, top)
+    yield "good-single-leaf", "the only leaf is the root", None, included(leaf, 0, 1, (), leaf)
+    last = inclusion_proof(LEAVES, 10, 11)
+    yield "good-promoted", "the last leaf of 11 is promoted twice", None, included(LEAVES[10], 10, 11, last, top)
+    swapped = (proof[1], proof[0], *proof[2:])
+    faults = {
+        "another-leaf": ("a leaf that is not there", included(OTHER, index, size, proof, top)),
+        "another-root": ("another root", included(leaf, index, size, proof, OTHER)),
+        "another-index": ("the sibling's index", included(leaf, 4, size, proof, top)),
+        "another-size": ("a size that needs another number of siblings", included(leaf, index, 20, proof, top)),
+        "index-at-size": ("the index is the size", included(leaf, 11, size, proof, top)),
+        "index-negative": ("a negative index", included(leaf, -1, size, proof, top)),
+        "size-zero": ("an empty tree", included(leaf, 0, 0, (), EMPTY_ROOT)),
+        "proof-empty": ("no siblings", included(leaf, index, size, (), top)),
+        "proof-short": ("the last sibling is missing", included(leaf, index, size, proof[:-1], top)),
+        "proof-long": ("one sibling too many", included(leaf, index, size, (*proof, OTHER), top)),
+        "proof-root-appended": ("the root as a further sibling", included(leaf, index, size, (*proof, top), top)),
+        "proof-order": ("two siblings swapped", included(leaf, index, size, swapped, top)),
+        "proof-bit": ("one bit of a sibling flipped", included(leaf, index, size, flipped(proof, 2), top)),
+        "hash-short": ("a sibling of 31 bytes", included(leaf, index, size, (proof[0][:31], *proof[1:]), top)),
+        "hash-long": ("a sibling of 33 bytes", included(leaf, index, size, (proof[0] + b"\0", *proof[1:]), top)),
+        "node-as-leaf": (
+            "the two children of a node offered as the data of a leaf of a smaller tree",
+            included(leaf_hash(LEAVES[4] + LEAVES[5]), 2, 6, proof[1:], top),
+        ),
+        "last-leaf-doubled": (
+            "the promoted leaf paired with itself",
+            included(LEAVES[2], 2, 3, (LEAVES[2], node_hash(LEAVES[0], LEAVES[1])), root(LEAVES[:3])),
+        ),
+    }
+    for name, (desc, claim) in faults.items():
+        yield name, desc, "InclusionError", claim
+
+
+def included(leaf: bytes, index: int, size: int, proof: tuple[bytes, ...], top: bytes) -> dict[str, Any]:
+    return {"leaf": leaf.hex(), "index": index, "size": size, "proof": [h.hex() for h in proof], "root": top.hex()}
+
+
+def flipped(proof: tuple[bytes, ...], at: int) -> tuple[bytes, ...]:
+    return (*proof[:at], bytes([proof[at][0] ^ 1]) + proof[at][1:], *proof[at + 1 :])
+
+
+def consistency() -> Iterator[Vector]:
+    """Claims about the growth from 6 to 11 leaves, and from 8, a perfect tree, to 11."""
+    old_root, new_root, perfect = root(LEAVES[:6]), root(LEAVES[:11]), root(LEAVES[:8])
+    proof = consistency_proof(LEAVES, 6, 11)
+    yield "good", "6 to 11 leaves", None, grown(6, 11, proof, old_root, new_root)
+    from_perfect = consistency_proof(LEAVES, 8, 11)
+    yield "good-perfect", "8 to 11 leaves", None, grown(8, 11, from_perfect, perfect, new_root)
+    yield "good-equal", "no growth", None, grown(6, 6, (), old_root, old_root)
+    yield "good-empty", "from nothing", None, grown(0, 11, (), EMPTY_ROOT, new_root)
+    fork = [OTHER, *LEAVES[1:]]
+    forked = grown(6, 11, consistency_proof(fork, 6, 11), old_root, root(fork[:11]))
+    swapped = (proof[1], proof[0], *proof[2:])
+    faults = {
+        "fork": ("the new tree rewrote leaf 0", forked),
+        "another-old-root": ("another old root", grown(6, 11, proof, OTHER, new_root)),
+        "another-new-root": ("another new root", grown(6, 11, proof, old_root, OTHER)),
+        "roots-swapped": ("the roots change places", grown(6, 11, proof, new_root, old_root)),
+        "sizes-swapped": ("the tree shrinks", grown(11, 6, proof, new_root, old_root)),
+        "another-old-size": ("an old size of 7", grown(7, 11, proof, old_root, new_root)),
+        "another-new-size": ("a new size of 17", grown(6, 17, proof, old_root, new_root)),
+        "old-size-negative": ("a negative size", grown(-6, 11, proof, old_root, new_root)),
+        "proof-empty": ("no hashes", grown(6, 11, (), old_root, new_root)),
+        "proof-short": ("the last hash is missing", grown(6, 11, proof[:-1], old_root, new_root)),
+        "proof-long": ("one hash too many", grown(6, 11, (*proof, OTHER), old_root, new_root)),
+        "proof-order": ("two hashes swapped", grown(6, 11, swapped, old_root, new_root)),
+        "proof-bit": ("one bit flipped", grown(6, 11, flipped(proof, 1), old_root, new_root)),
+        "hash-short": ("a hash of 31 bytes", grown(6, 11, (proof[0][:31], *proof[1:]), old_root, new_root)),
+        "perfect-with-seed": (
+            "the old root repeated in the proof of a perfect tree",
+            grown(8, 11, (perfect, *from_perfect), perfect, new_root),
+        ),
+        "equal-with-proof": ("equal sizes with a hash", grown(6, 6, (OTHER,), old_root, old_root)),
+        "equal-other-root": ("equal sizes, other roots", grown(6, 6, (), old_root, OTHER)),
+        "empty-with-proof": ("from nothing with a hash", grown(0, 11, (OTHER,), EMPTY_ROOT, new_root)),
+        "empty-other-root": ("from nothing with a root of its own", grown(0, 11, (), OTHER, new_root)),
+    }
+    for name, (desc, claim) in faults.items():
+        yield name, desc, "ConsistencyError", claim
+
+
+def grown(old: int, new: int, proof: tuple[bytes, ...], old_root: bytes, new_root: bytes) -> dict[str, Any]:
+    return {
+        "old_size": old,
+        "new_size": new,
+        "proof": [h.hex() for h in proof],
+        "old_root": old_root.hex(),
+        "new_root": new_root.hex(),
+    }
+
+
+def notes() -> Iterator[Vector]:
+    """Notes over one checkpoint, opened with the log's key unless the input says otherwise."""
+    cosigned = WITNESS.cosign(NOTE, 1_700_000_000)
+    yield "good", "signed by the log", None, note(NOTE)
+    yield "good-cosigned", "a witness's line behind it", None, note(cosigned, LOG.vkey, WITNESS.vkey)
+    strange = NOTE + STRANGER.sign(TEXT).removeprefix(TEXT + "\n")
+    yield "good-unknown-ignored", "a stranger's line is ignored", None, note(strange)
+    yield "good-empty-lines", "the text itself has empty lines", None, note(LOG.sign("a\n\nb\n\n\nc\n"))
+    other_text = NOTE.replace("\n11\n", "\n12\n")
+    broken = TEXT + "\n" + NOTE[len(TEXT) + 1 :].replace(NOTE[-20:-5], "A" * 15)
+    yield "text-changed", "another size under the same signature", "NoteError", note(other_text)
+    yield "signature-changed", "some bits of the signature", "NoteError", note(broken)
+    yield "key-unknown", "only a stranger's key is known", "NoteError", note(NOTE, STRANGER.vkey)
+    yield "keys-none", "no key is known", "NoteError", {"note": NOTE, "verifiers": []}
+    impostor = NoteSigner(ORIGIN, bytes([9]) * 32)
+    yield "key-same-name", "another key of the log's name", "NoteError", note(impostor.sign(TEXT))
+    poisoned = STRANGER.sign(TEXT) + broken.removeprefix(TEXT + "\n")
+    yield (
+        "one-known-fails",
+        "one known key verifies, another fails",
+        "NoteError",
+        note(poisoned, LOG.vkey, STRANGER.vkey),
+    )
+    later = cosigned_at(cosigned)
+    yield "cosignature-time", "the witness's time changed", "NoteError", note(later, LOG.vkey, WITNESS.vkey)
+    yield from malformed_notes()
+
+
+def cosigned_at(cosigned: str) -> str:
+    """Move the time of a cosignature by one second without signing anew."""
+    import base64
+
+    head, last = cosigned.rsplit(" ", 1)
+    blob = bytearray(base64.b64decode(last))
+    blob[11] ^= 1
+    return f"{head} {base64.b64encode(bytes(blob)).decode()}\n"
+
+
+def malformed_notes() -> Iterator[Vector]:
+    """What is no signed note, whoever signed."""
+    line = NOTE[len(TEXT) + 1 :]
+    blob = line.split(" ")[2][:-1]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    twin = blob[:-2] + alphabet[alphabet.index(blob[-2]) ^ 1] + "="
+    assert len(split_note(NOTE)[1]) == 1
+    faults = {
+        "empty": ("no characters", ""),
+        "no-signature": ("text and an empty line only", TEXT + "\n"),
+        "no-empty-line": ("the signature follows the text at once", TEXT + line),
+        "no-newline-at-end": ("the last newline is missing", NOTE[:-1]),
+        "empty-line-at-end": ("an empty line behind the signatures", NOTE + "\n"),
+        "hyphen": ("a hyphen for the em dash", NOTE.replace("\u2014", "-")),
+        "two-spaces": ("two spaces behind the em dash", NOTE.replace("\u2014 ", "\u2014  ")),
+        "carriage-return": ("lines end in CR LF", NOTE.replace("\n", "\r\n")),
+        "tab": ("a tab in the text", NOTE.replace("\n11\n", "\n11\t\n")),
+        "name-empty": ("a line without a name", NOTE.replace(f"\u2014 {ORIGIN} ", "\u2014  ")),
+        "name-plus": ("a plus in a name", NOTE + f"\u2014 a+b {blob}\n"),
+        "name-space": ("a no-break space in a name", NOTE + f"\u2014 a\u00a0b {blob}\n"),
+        "base64-cut": ("base64 without its padding", NOTE.replace(blob, blob.rstrip("="))),
+        "base64-url": ("base64 of the URL alphabet", NOTE + "\u2014 a AAAAA-__\n"),
+        "signature-empty": ("a key id and nothing behind it", NOTE + "\u2014 a AAAAAA==\n"),
+        "too-many": ("101 signature lines", NOTE + "\u2014 a AAAAAAA=\n" * 100),
+    }
+    for name, (desc, text) in faults.items():
+        yield name, desc, "MalformedError", note(text)
+    yield "base64-malleable", "spare bits of the base64 are set", "NotCanonicalError", note(NOTE.replace(blob, twin))
+
+
+def note(text: str, *vkeys: str) -> dict[str, Any]:
+    return {"note": text, "verifiers": list(vkeys) or [LOG.vkey]}
+
+
+def checkpoints() -> Iterator[Vector]:
+    """Texts of checkpoints."""
+    top = TEXT.split("\n")[2]
+    yield "good", "origin, size, root", None, {"text": TEXT}
+    yield "good-extension", "two extension lines", None, {"text": TEXT + "more\nand more\n"}
+    yield "good-empty-tree", "no leaf", None, {"text": Checkpoint(ORIGIN, 0, EMPTY_ROOT).text()}
+    faults = {
+        "empty": ("no characters", ""),
+        "root-missing": ("two lines", f"{ORIGIN}\n11\n"),
+        "no-newline-at-end": ("the last newline is missing", TEXT[:-1]),
+        "origin-empty": ("an empty origin", f"\n11\n{top}\n"),
+        "size-leading-zero": ("a size with a leading zero", f"{ORIGIN}\n011\n{top}\n"),
+        "size-sign": ("a size with a sign", f"{ORIGIN}\n+11\n{top}\n"),
+        "size-hex": ("a size in hex", f"{ORIGIN}\n0xb\n{top}\n"),
+        "size-arabic-digits": ("digits outside ASCII", f"{ORIGIN}\n\u0661\u0661\n{top}\n"),
+        "size-too-large": ("a size of 2^53", f"{ORIGIN}\n9007199254740992\n{top}\n"),
+        "root-short": ("a root of 30 bytes", f"{ORIGIN}\n11\n{top[:40]}\n"),
+        "extension-empty": ("an empty extension line", TEXT + "\n"),
+        "carriage-return": ("lines end in CR LF", TEXT.replace("\n", "\r\n")),
+    }
+    for name, (desc, text) in faults.items():
+        yield name, desc, "MalformedError", {"text": text}
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    twin = top[:-2] + alphabet[alphabet.index(top[-2]) ^ 1] + "="
+    malleable = {"text": f"{ORIGIN}\n11\n{twin}\n"}
+    yield "root-malleable", "spare bits of the root's base64 are set", "NotCanonicalError", malleable
+
+
+FORMATS = {
+    "canonical-json": canonical_json,
+    "inclusion-proof": inclusion,
+    "consistency-proof": consistency,
+    "signed-note": notes,
+    "checkpoint": checkpoints,
+}
+
+
+def files() -> dict[str, str]:
+    """Every vector as its path below `vectors/` and its text."""
+    return {
+        f"{folder}/{name}.json": json.dumps({"desc": desc, "error": error, "input": given}, indent=1) + "\n"
+        for folder, vectors in FORMATS.items()
+        for name, desc, error, given in vectors()
+    }
+
+
+def main() -> None:
+    """Write the files, and remove those that this program no longer makes."""
+    wanted = files()
+    for path in HERE.glob("*/*.json"):
+        if path.parent.name in FORMATS and str(path.relative_to(HERE)) not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
+        (HERE / name).write_text(text, encoding="utf-8")
+    print(f"{len(wanted)} vectors", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
