@@ -27,6 +27,9 @@ PIXELS_MAX: Final = 400_000_000
 _WHAT: Final = "the picture"
 _STRIP_PIXELS: Final = 1 << 20
 _ORIENTATION_TAG: Final = 0x0112
+_TIFF_ORDER: Final = {b"II*\0": "<", b"MM\0*": ">"}
+_TIFF_HEADER: Final = 8
+_TIFF_SHORT: Final = 3
 _DEEP: Final = 16
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY: Final = 0
@@ -110,7 +113,7 @@ def decode_image(data: bytes, *, pixels_max: int = PIXELS_MAX) -> DecodedImage:
         # Pillow's readers raise whatever a damaged file makes them stumble over, from SyntaxError to struct.error.
         detail = " ".join(str(error).split())[:200] or type(error).__name__
         raise ImageError(_WHAT, f"the {source_format} data is damaged or incomplete ({detail})") from error
-    # Pillow's own copy is free before turning makes another.
+    # Pillow's own copy is gone before turning makes another.
     turned = _UPRIGHT[orientation](samples)
     upright = turned if turned.flags.c_contiguous else turned.copy()
     return DecodedImage(Raster(upright), profile or None, source_format, orientation)
@@ -135,7 +138,7 @@ def _read(data: bytes, source_format: str, pixels_max: int, depth: int) -> tuple
     with reader.opener(io.BytesIO(data)) as picture:
         _check(picture, min(pixels_max, reader.pixels_max))
         picture.load()
-        return _samples(picture, depth), picture.info.get("icc_profile"), _orientation(picture)
+        return _samples(picture, depth), picture.info.get("icc_profile"), _orientation(picture.info.get("exif"))
 
 
 def _check(picture: ImageFile.ImageFile, pixels_max: int) -> None:
@@ -151,14 +154,25 @@ def _check(picture: ImageFile.ImageFile, pixels_max: int) -> None:
         raise ImageError(_WHAT, "it is in CMYK inks; convert it to RGB with its colour profile first")
 
 
-def _orientation(picture: ImageFile.ImageFile) -> int:
-    """EXIF orientation 1..8 (CIPA DC-008, 4.6.4); 1 where it is absent, damaged or out of range."""
-    try:
-        value = picture.getexif().get(_ORIENTATION_TAG, 1)
-    except (SyntaxError, ValueError, KeyError, IndexError, TypeError, OSError, struct.error):
-        # A damaged EXIF block says nothing about the pixels; every viewer shows such a picture as it is stored.
+def _orientation(exif: object) -> int:
+    """EXIF orientation 1..8 (TIFF 6.0, image file directory; CIPA DC-008, 4.6.4); 1 where there is none to be read.
+
+    A damaged block says nothing about the pixels: such a picture is shown as it is stored, as every viewer does.
+    """
+    if not isinstance(exif, bytes):
         return 1
-    return value if isinstance(value, int) and value in _UPRIGHT else 1
+    block = exif.removeprefix(b"Exif\0\0")
+    order = _TIFF_ORDER.get(block[:4])
+    if order is None or len(block) < _TIFF_HEADER:
+        return 1
+    (directory,) = struct.unpack_from(order + "I", block, 4)
+    entries = block[directory + 2 :]
+    count = int.from_bytes(block[directory : directory + 2], "little" if order == "<" else "big")
+    for position in range(0, min(12 * count, len(entries) - 11), 12):
+        tag, kind, values, value = struct.unpack_from(order + "HHIH", entries, position)
+        if (tag, kind, values) == (_ORIENTATION_TAG, _TIFF_SHORT, 1):
+            return int(value) if value in _UPRIGHT else 1
+    return 1
 
 
 def _samples(picture: ImageFile.ImageFile, depth: int) -> Samples:
@@ -191,7 +205,8 @@ def _converter(picture: ImageFile.ImageFile, depth: int, clear: object) -> Calla
             raise ImageError(_WHAT, "16-bit grey with a transparent level is not supported; convert it to 8 bits")
         return lambda strip: np.asarray(strip).astype(np.uint16)[..., None]
     if mode in {"1", "L"}:
-        level = _grey_level(clear, depth)
+        # Pillow brings the transparent level to the scale 0..255 for 1 bit, and for no other depth.
+        level = _grey_level(clear, 8 if mode == "1" else depth)
         return lambda strip: _keyed(np.asarray(strip.convert("L"))[..., None], level)
     if mode == "RGB":
         return lambda strip: _keyed(np.asarray(strip), _colour_key(clear))
@@ -201,8 +216,9 @@ def _converter(picture: ImageFile.ImageFile, depth: int, clear: object) -> Calla
 
 
 def _grey_level(clear: object, depth: int) -> tuple[int, ...] | None:
-    """The transparent level on the scale 0..255; PNG states it on the scale of the file's depth."""
-    return (clear * 255 // ((1 << depth) - 1),) if isinstance(clear, int) else None
+    """The transparent level on the scale 0..255, from that of ``depth`` bits."""
+    largest = (1 << depth) - 1
+    return ((clear & largest) * 255 // largest,) if isinstance(clear, int) else None
 
 
 def _colour_key(clear: object) -> tuple[int, ...] | None:
