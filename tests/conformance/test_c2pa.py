@@ -337,7 +337,7 @@ def test_a_root_that_is_no_certificate_trusts_nobody(delivery: Delivery) -> None
 
 
 def test_a_malformed_claim_is_not_signed(delivery: Delivery) -> None:
-    with pytest.raises(CredentialError, match="completedNid"):
+    with pytest.raises(CredentialError, match="CID"):
         delivery.signer.sign_sidecar(delivery.plain, replace(CLAIM, completed_nid="bafy"), delivery.input)
 
 

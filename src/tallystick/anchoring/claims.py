@@ -13,8 +13,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from tallystick.errors import CredentialError
+from tallystick.errors import CredentialError, MalformedError
 from tallystick.job import SEATS_MAX, JobId, TaskType
+from tallystick.primitives.cids import parse_raw_cid
 
 JOB_LABEL: Final = "org.tallystick.job"
 ACTIONS_LABEL: Final = "c2pa.actions.v2"
@@ -32,7 +33,6 @@ ALGORITHMICALLY_ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetyp
 EDITS: Final = {TaskType.IMAGE_UPSCALING: "c2pa.resized"}
 """The C2PA action of a task type; every other edit is ``c2pa.edited``."""
 
-NidText = Annotated[str, msgspec.Meta(pattern=r"\Ab[a-z2-7]{58}\Z")]
 NameText = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
@@ -47,7 +47,7 @@ class JobAssertion(
     version: Literal[1]
     job_id: JobId
     chain_id: NameText
-    completed_nid: NidText
+    completed_nid: NameText
     task_type: TaskType
     kernel: NameText
     workers: Annotated[int, msgspec.Meta(ge=1, le=SEATS_MAX)]
@@ -99,9 +99,11 @@ def read_assertion(data: object) -> JobAssertion:
         CredentialError: It is not of version 1, lacks a field, or has one that is unknown or malformed.
     """
     try:
-        return msgspec.convert(data, JobAssertion)
-    except msgspec.ValidationError as error:
+        assertion = msgspec.convert(data, JobAssertion)
+        parse_raw_cid(assertion.completed_nid)
+    except (msgspec.ValidationError, MalformedError) as error:
         raise CredentialError(f"the assertion {JOB_LABEL} is malformed: {error}") from error
+    return assertion
 
 
 def manifest(claim: JobClaim, mime: str) -> dict[str, Any]:
