@@ -4,8 +4,6 @@ Everything is computed here, with numpy alone, from one seed: smooth gradients, 
 has them. Run `python examples/make_picture.py [OUT.png]` from the repository's root to draw it again.
 """
 
-# ruff: noqa: INP001
-
 from __future__ import annotations
 
 import sys
