@@ -155,6 +155,17 @@ def test_keys_outside_ascii_are_found_in_closed_types_too() -> None:
     assert decode('{"u":"ü"}'.encode(), dict[str, str], what="map") == {"u": "ü"}
 
 
+class Carrier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    inner: msgspec.Raw
+
+
+@pytest.mark.parametrize("inner", [b'{"b":1,"a":2}', b'{"a":1,"a":1}', b"[1, 2]", b"1.5", b"-0", b'"\\u0041"'])
+def test_bytes_that_a_type_leaves_as_found_are_held_to_the_form_too(inner: bytes) -> None:
+    with pytest.raises(NotCanonicalError):
+        decode(b'{"inner":' + inner + b"}", Carrier, what="carrier")
+    assert bytes(decode(b'{"inner":{"a":1}}', Carrier, what="carrier").inner) == b'{"a":1}'
+
+
 def test_integers_up_to_the_bound_are_read() -> None:
     for value in (INTEGER_MAX, -INTEGER_MAX, 0):
         assert decode(encode(value), Integer, what="n") == value

@@ -84,7 +84,7 @@ def decode(data: bytes, type_: Any, *, what: str, bytes_max: int = BYTES_MAX) ->
         if spelling != data:
             raise NotCanonicalError(what, _first_difference(data, spelling))
         if not closed or not data.isascii():
-            _check_subset(_LOOSE.decode(data), what)
+            _check_subset(data, what)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise MalformedError(what, str(error)) from error
     except RecursionError as error:
@@ -162,8 +162,12 @@ def _children(info: inspect.Type) -> list[inspect.Type] | None:
     return None
 
 
-def _check_subset(value: object, what: str) -> None:
-    """Refuse floats, large integers and keys outside ASCII anywhere in a plainly decoded value."""
+def _check_subset(data: bytes, what: str) -> None:
+    """Refuse floats, large integers, keys outside ASCII, and other spellings where the type left bytes as found."""
+    value = _LOOSE.decode(data)
+    spelling = _ENCODER.encode(value)
+    if spelling != data:
+        raise NotCanonicalError(what, _first_difference(data, spelling))
     pending = [value]
     while pending:
         item = pending.pop()

@@ -1,0 +1,1 @@
+"""Receipts: the append-only log as tiles, its proofs, and the exports of an entry; why an event happened is unknown."""
