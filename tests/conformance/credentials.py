@@ -6,7 +6,7 @@ import io
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,3 +122,33 @@ def encoded_again(png: bytes) -> bytes:
     out = io.BytesIO()
     Image.open(io.BytesIO(png)).save(out, "PNG")
     return out.getvalue()
+
+
+# Every attack of one byte or one chunk on a file with embedded credentials.
+EMBEDDED: dict[str, Callable[[bytes], bytes]] = {
+    "pixel flipped": lambda png: repaired(flip(png, png.index(b"IDAT") + 40)),
+    "byte of the header flipped": lambda png: repaired(flip(png, 24)),
+    "bytes appended": lambda png: png + b"\0",
+    "job assertion changed": lambda png: repaired(png.replace(b"ejobIdejob_7", b"ejobIdejob_8")),
+    "simulation denied": lambda png: repaired(png.replace(b"isimulated\xf5", b"isimulated\xf4")),
+    "ingredient renamed": lambda png: repaired(png.replace(b"harbour.png", b"harvest.png")),
+    "title changed": lambda png: repaired(png.replace(TITLE.encode(), TITLE.upper().encode())),
+    "manifest stripped": lambda png: without(png, b"caBX"),
+    "encoded again": encoded_again,
+    "box structure damaged": lambda png: repaired(flip(png, png.index(b"jumd") - 1)),
+    "box of the signature damaged": lambda png: repaired(flip(png, png.index(b"c2pa.signature"))),
+    "cut in the manifest": lambda png: png[:4000],
+    "cut in the pixels": lambda png: png[:-30],
+    "cut to nothing": lambda _: b"",
+    "not a picture": lambda _: b"tally" * 99,
+}
+
+# And on the store beside it.
+SIDECAR: dict[str, Callable[[bytes], bytes]] = {
+    "job assertion changed": lambda store: store.replace(b"ejobIdejob_7", b"ejobIdejob_8"),
+    "cut": lambda store: store[:-1],
+    "cut in half": lambda store: store[: len(store) // 2],
+    "empty": lambda _: b"",
+    "garbage": lambda store: b"\xff" * len(store),
+    "doubled": lambda store: store[:-200] + store,
+}
