@@ -153,6 +153,7 @@ def test_bundles_come_before_tiles_and_lower_levels_first() -> None:
 def test_paths_read_and_write(name: TileName, path: str) -> None:
     assert name.path == path
     assert TileName.parse(path) == name
+    assert name.partial == (".p/" in path)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ class TileName:
             )
 
     @property
+    def partial(self) -> bool:
+        """Whether it lies at the right edge and a wider one replaces it later."""
+        return self.width < TILE_WIDTH
+
+    @property
     def path(self) -> str:
         """Path below the log's prefix, such as ``tile/0/x001/234`` or ``tile/entries/000.p/17``."""
         groups = [f"{self.index % 1000:03d}"]
@@ -55,8 +60,8 @@ class TileName:
             groups.insert(0, f"x{rest % 1000:03d}")
             rest //= 1000
         level = "entries" if self.level is None else str(self.level)
-        partial = "" if self.width == TILE_WIDTH else f".p/{self.width}"
-        return f"tile/{level}/{'/'.join(groups)}{partial}"
+        suffix = f".p/{self.width}" if self.partial else ""
+        return f"tile/{level}/{'/'.join(groups)}{suffix}"
 
     @classmethod
     def parse(cls, path: str) -> TileName:
