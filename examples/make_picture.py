@@ -40,7 +40,8 @@ def value_noise(rng: np.random.Generator, x: Plane, y: Plane) -> Plane:
     u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
     corner = [[lattice[(row + j) % 256, (column + i) % 256] for i in (0, 1)] for j in (0, 1)]
     top = corner[0][0] * (1 - u) + corner[0][1] * u
-    return top * (1 - v) + (corner[1][0] * (1 - u) + corner[1][1] * u) * v
+    result: Plane = top * (1 - v) + (corner[1][0] * (1 - u) + corner[1][1] * u) * v
+    return result
 
 
 def layered_noise(rng: np.random.Generator, x: Plane, y: Plane, octaves: int) -> Plane:
@@ -222,7 +223,8 @@ def picture() -> NDArray[np.uint8]:
     small = np.clip(image, 0, 1).reshape(HEIGHT, FINER, WIDTH, FINER, 3).mean(axis=(1, 3))
     vignette = 1 - 0.30 * np.hypot((x - 300) / 420, (y - 340) / 500)[1::FINER, 1::FINER] ** 2.4
     grain = rng.normal(0, 0.0045, small.shape[:2])
-    return (np.clip(small * vignette[..., None] + grain[..., None], 0, 1) * 255 + 0.5).astype(np.uint8)
+    final: NDArray[np.float64] = np.clip(small * vignette[..., None] + grain[..., None], 0, 1)
+    return (final * 255 + 0.5).astype(np.uint8)
 
 
 def main() -> None:
