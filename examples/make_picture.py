@@ -102,7 +102,7 @@ def stars(rng: np.random.Generator, image: Plane, x: Plane, y: Plane) -> None:
 
 
 def hills(rng: np.random.Generator, image: Plane, x: Plane, y: Plane) -> None:
-    """Ridges, the farther the paler, with mist between them and firs along the nearer ones."""
+    """Ridges, the farther the paler, with mist between them and conifers along the nearer ones."""
     far, near = np.array([0.80, 0.57, 0.50]), np.array([0.045, 0.085, 0.105])
     for index, (base, relief, width, trees) in enumerate(
         [(338, 46, 210, 0), (372, 50, 150, 0), (418, 58, 190, 9.5), (468, 52, 120, 15), (522, 50, 150, 20.5)]
@@ -111,7 +111,7 @@ def hills(rng: np.random.Generator, image: Plane, x: Plane, y: Plane) -> None:
         line = base + relief * (layered_noise(rng, x[:1] / width + 9 * index, np.full_like(x[:1], index), 5) - 0.5) * 2
         ground = y - line
         if trees:
-            line = line - firs(rng, x[:1], trees)
+            line = line - conifers(rng, x[:1], trees)
         below = y - line
         colour = (far * (1 - depth) ** 1.35 + near * (1 - (1 - depth) ** 1.35))[None, None]
         texture = layered_noise(rng, x / (3 + 2 * index), y / (2 + index), 4)[..., None] - 0.5
@@ -124,7 +124,7 @@ def hills(rng: np.random.Generator, image: Plane, x: Plane, y: Plane) -> None:
         image += edge[..., None] * np.array([1.0, 0.72, 0.40])
 
 
-def firs(rng: np.random.Generator, x: Plane, height: float) -> Plane:
+def conifers(rng: np.random.Generator, x: Plane, height: float) -> Plane:
     """The outline of a forest: the highest of many triangles at each column."""
     outline = np.zeros_like(x)
     for _ in range(int(5200 / height)):
