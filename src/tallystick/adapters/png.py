@@ -176,7 +176,7 @@ def _shifted(rows: Bytes, pixel_bytes: int) -> Bytes:
 
 
 def _paeth(left: Bytes, above: Bytes, corner: Bytes) -> Bytes:
-    """The predictor of filter 4: whichever of left, above, corner is nearest to left + above - corner, in that order."""
+    """The predictor of filter 4: the nearest to left + above - corner; left, above, corner, in that order."""
     a, b, c = left.astype(np.int16), above.astype(np.int16), corner.astype(np.int16)
     to_left, to_above = np.abs(b - c), np.abs(a - c)
     to_corner = np.abs(a + b - 2 * c)
