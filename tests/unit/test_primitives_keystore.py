@@ -93,7 +93,7 @@ def test_derived_keys_are_hkdf_and_differ_by_purpose() -> None:
     import hmac
 
     prk = hmac.digest(bytes(32), MASTER, "sha256")
-    expected = hmac.digest(prk, b"tallystick/keystore/v1\nlog\x01", "sha256")
+    expected = hmac.digest(prk, b"tallystick/derive/v1\nlog\x01", "sha256")
     assert derive(MASTER, "log") == expected
     purposes = ["log", "coordinator", "worker/1", "worker/11"]
     assert len({derive(MASTER, purpose) for purpose in purposes}) == len(purposes)

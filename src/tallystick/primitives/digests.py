@@ -2,7 +2,7 @@ r"""SHA-256 under domain-separating tags, fixed-width integers and the verifiabl
 
 Knows every tag of the project, each with its single use: a tag that served two preimages would let one be shown as the
 other. Integers in hashed bytes are big-endian and of fixed width. Refuses to know what the preimages mean.
-Specification: docs/spec/canonical-json.md, section "Digests".
+Specification: docs/spec/canonical-json.md, section "Digests and tags".
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Tag(StrEnum):
     AUDIT = "tallystick/audit/v1\n"  # draw of the slots recomputed in an audited micro job
     VERDICT = "tallystick/verdict/v1\n"  # one line of a job's verdict list
     RASTER = "tallystick/raster/v1\n"  # digest of decoded pixels
-    KEYSTORE = "tallystick/keystore/v1\n"  # HKDF info of derived keys, associated data of a sealed keystore
+    KEYSTORE = "tallystick/keystore/v1\n"  # associated data of a sealed keystore
+    DERIVE = "tallystick/derive/v1\n"  # HKDF info of a derived key, before its purpose
 
 
 def sha256(*parts: bytes) -> bytes:

@@ -60,7 +60,7 @@ def derive(master: bytes, purpose: str) -> bytes:
     if not purpose or not purpose.isascii():
         msg = f"the purpose {purpose!r} must be non-empty ASCII text"
         raise ValueError(msg)
-    info = Tag.KEYSTORE.prefix + purpose.encode("ascii")
+    info = Tag.DERIVE.prefix + purpose.encode("ascii")
     return HKDF(algorithm=SHA256(), length=MASTER_SIZE, salt=None, info=info).derive(master)
 
 
