@@ -25,8 +25,10 @@ BLOCK_SIDE_MIN: Final = 8
 BLOCK_SIDE_MAX: Final = 4096
 SIDE_MAX: Final = 1_000_000
 SCALE_MAX: Final = Fraction(1000)
-SEATS_MAX: Final = 256
+SEATS_MAX: Final = 128
+"""So many that a JobSettled with one line per seat still fits into one entry of the log."""
 MICROJOBS_MAX: Final = 8192
+DEPTHS: Final = (8, 16)
 ZERO_CLASS_ID: Final = "00" * 32
 """The class id of EXACT: bits are equal on any device, so no device is named."""
 
@@ -99,6 +101,15 @@ class Upscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target_height: Side
     channels: Annotated[int, msgspec.Meta(ge=1, le=4)]
     depth: Annotated[int, msgspec.Meta(ge=8, le=16)]
+
+    def __post_init__(self) -> None:
+        """Refuse a second spelling of the scale, and depths that no raster has."""
+        if str(Fraction(self.scale)) != self.scale:
+            message = f"scale {self.scale} must be written in lowest terms, {Fraction(self.scale)}"
+            raise ValueError(message)
+        if self.depth not in DEPTHS:
+            message = f"depth must be 8 or 16, not {self.depth}"
+            raise ValueError(message)
 
     @property
     def ratio(self) -> Fraction:
@@ -178,8 +189,11 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     simulated: bool
 
     def __post_init__(self) -> None:
-        """Refuse a pool that names a worker twice, and labels that are not in the one order."""
+        """Refuse a pool that names a worker twice or is too large for one entry, and labels out of order."""
         workers = [seat.worker for seat in self.pool]
+        if not 1 <= len(workers) <= SEATS_MAX:
+            message = f"the pool must have 1 to {SEATS_MAX} workers, not {len(workers)}"
+            raise ValueError(message)
         if len(set(workers)) != len(workers):
             message = "the pool names a worker twice"
             raise ValueError(message)

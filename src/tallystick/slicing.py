@@ -6,13 +6,14 @@ the grid and the pool's operators; it refuses to know workers' results and money
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 from tallystick.errors import PolicyError, UsageError
-from tallystick.job import MICROJOBS_MAX, PPM, JobSpec, Placement
-from tallystick.kernels.lanczos import Region
+from tallystick.job import MICROJOBS_MAX, PPM, JobSpec, Placement, TaskType, VerificationClass
+from tallystick.kernels.lanczos import KERNEL_NAME, Region, target_size
 from tallystick.primitives.digests import draw, u32
 
 SLOTS_MAX: Final = 1 << 20
@@ -107,9 +108,19 @@ def seat_of(spec: JobSpec, microjob: int) -> int:
     return microjob % len(spec.pool)
 
 
+def microjobs_held(spec: JobSpec, counts: Layout, seat: int) -> range:
+    """Return the micro jobs that a seat holds; the inverse of ``seat_of``."""
+    return range(seat, counts.microjobs, len(spec.pool))
+
+
 def microjobs_of_seat(spec: JobSpec, counts: Layout, seat: int) -> int:
     """Return how many micro jobs a seat holds open; its bond must cover the stake of all of them."""
-    return len(range(seat, counts.microjobs, len(spec.pool)))
+    return len(microjobs_held(spec, counts, seat))
+
+
+def slots_of_seat(spec: JobSpec, counts: Layout, seat: int) -> int:
+    """Return how many slots the micro jobs of a seat hold."""
+    return sum(counts.slots_of(index) for index in microjobs_held(spec, counts, seat))
 
 
 def block_region(spec: JobSpec, counts: Layout, block: int) -> Region:
@@ -120,17 +131,63 @@ def block_region(spec: JobSpec, counts: Layout, block: int) -> Region:
     return Region(x0, y0, min(x0 + side, spec.task.target_width), min(y0 + side, spec.task.target_height))
 
 
+def block_length(spec: JobSpec, counts: Layout, block: int) -> int:
+    """Return how many bytes a block's samples have: interleaved rows, one or two bytes a sample."""
+    region = block_region(spec, counts, block)
+    return region.width * region.height * spec.task.channels * (spec.task.depth // 8)
+
+
+def check_task(spec: JobSpec) -> None:
+    """Check that an order asks for something that can be planned, computed and judged, before money is locked for it.
+
+    Raises:
+        UsageError: task, kernel, class, placement or ringers are not built yet, or the output's size is not the scaled
+            input's.
+    """
+    task, policy = spec.task, spec.policy
+    if policy.placement is not Placement.SPREAD:
+        raise UsageError(f"placement {policy.placement.value} is not built yet: use --placement spread")
+    if (spec.task_type, policy.law, policy.ringers) != (TaskType.IMAGE_UPSCALING, VerificationClass.EXACT, 0):
+        asked = f"{spec.task_type.value}, {policy.law.name}, ringers {policy.ringers}"
+        raise UsageError(f"{asked} is not built yet: order image-upscaling, EXACT, without ringers")
+    if task.kernel != KERNEL_NAME:
+        raise UsageError(f"there is no reference for kernel {task.kernel!r}: use {KERNEL_NAME}")
+    size = target_size(task.source_width, task.ratio), target_size(task.source_height, task.ratio)
+    if size != (task.target_width, task.target_height):
+        asked = f"{task.target_width} x {task.target_height}"
+        raise UsageError(f"the output must be {size[0]} x {size[1]}, not {asked}: that is the input times {task.scale}")
+
+
+def check_separable(spec: JobSpec, counts: Layout) -> None:
+    """Check that every copy can be kept from its original's operator, whatever the seed.
+
+    That is possible exactly when no operator holds more slots than there are blocks: then the others have room for one
+    execution of every pair.
+
+    Raises:
+        PolicyError: one operator holds too much of the pool.
+    """
+    if spec.referee_copies:
+        return
+    held: Counter[str] = Counter()
+    for seat, place in enumerate(spec.pool):
+        held[place.operator] += slots_of_seat(spec, counts, seat)
+    operator, slots = held.most_common(1)[0]
+    if slots > counts.blocks:
+        message = f"operator {operator} would hold {slots} of {counts.slots} slots, so that some of the {counts.copies}"
+        raise PolicyError(f"{message} copies would meet their originals: add operators, or use fewer duplicates")
+
+
 def plan(spec: JobSpec, seed: bytes) -> Plan:
     """Lay out the job: blocks and copies into micro jobs, by 32 bytes that nobody chose alone.
 
     Raises:
-        UsageError: the placement is not built yet, or the job is too large.
+        UsageError: the task or placement is not built yet, or the job is too large.
         PolicyError: a copy cannot be kept away from its original's operator.
     """
-    if spec.policy.placement is not Placement.SPREAD:
-        message = f"placement {spec.policy.placement.value} is not built yet: use --placement spread"
-        raise UsageError(message)
+    check_task(spec)
     counts = layout(spec)
+    check_separable(spec, counts)
     duplicated = tuple(sorted(draw(seed + b"dup", counts.copies, counts.blocks)))
     items = [Slot(block, copy=False) for block in range(counts.blocks)]
     if not spec.referee_copies:
@@ -166,17 +223,18 @@ def _separate_copies(spec: JobSpec, counts: Layout, seed: bytes, order: list[Slo
         order[one], order[two] = order[two], order[one]
         place[order[one]], place[order[two]] = one, two
 
+    def swapped(one: int, two: int) -> bool:
+        """Swap, and take it back unless both slots fit where they came to lie."""
+        swap(one, two)
+        if fits(order[one], one) and fits(order[two], two):
+            return True
+        swap(one, two)
+        return False
+
     for slot in [slot for slot in order if slot.copy]:
         here = place[slot]
         if fits(slot, here):
             continue
         start = draw(seed + b"separate" + u32(slot.block), 1, counts.slots)[0]
-        for step in range(counts.slots):
-            there = (start + step) % counts.slots
-            swap(here, there)
-            if fits(order[here], here) and fits(order[there], there):
-                break
-            swap(here, there)
-        else:
-            message = f"the copy of block {slot.block} cannot be kept from its original's operator: add an operator"
-            raise PolicyError(message)
+        # check_separable proved that a place exists, and no swap brings together what an earlier one parted.
+        next(step for step in range(counts.slots) if swapped(here, (start + step) % counts.slots))
