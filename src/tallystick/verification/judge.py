@@ -1,23 +1,26 @@
 """The judge: a fixed point over what must be recomputed, then a verdict for every slot (DESIGN sections 6 and 7).
 
 1. Each micro job is examined alone: root, bytes, openings, and every leaf recomputed from the delivered bytes.
-2. Copies are compared; where they differ the block goes to the referee.
+2. Copies are compared; where they differ, or bytes have not the block's length, the block goes to the referee.
 3. Challenged blocks go to the referee.
 4. A worker with one refuted or withheld micro job has all its blocks of the job recomputed.
 5. A block without an upheld execution takes the referee's bytes.
 
 ``wanted`` names the blocks whose reference digest is still missing; the caller computes them and asks again until none
 is wanted. Only a difference from the reference kernel, or bytes that do not give the committed leaf, refute anybody.
+Digests of blocks that the law does not demand are not looked at, so that two judges who know more or less agree.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tallystick.commitment import Place, check_commitment, check_leaf, check_openings
+from tallystick.commitment import Commitment, Opening, Output, Place, check_commitment, check_leaf, check_openings
 from tallystick.errors import CommitmentError, IncompleteError, VerificationError
+from tallystick.job import VerificationClass
+from tallystick.slicing import block_length
 from tallystick.verification.challenge import challenged_blocks
 from tallystick.verification.verdict import (
     BlockVerdict,
@@ -27,7 +30,6 @@ from tallystick.verification.verdict import (
     RefereeCount,
     SlotVerdict,
     Source,
-    Submission,
     Verdict,
     WorkerCount,
 )
@@ -66,26 +68,50 @@ def examine(evidence: Evidence, index: int) -> dict[int, Reason]:
         return dict.fromkeys(every, Reason.NOT_DELIVERED)
     if submission.openings is None:
         return dict.fromkeys(every, Reason.NOT_OPENED)
-    try:
-        check_commitment(submission.commitment)
-        check_openings(submission.commitment, submission.openings)
-    except VerificationError:
-        return dict.fromkeys(every, Reason.OPENING_DIFFERS)
-    return {slot: Reason.LEAF_DIFFERS for slot in every if not _gives_leaf(evidence, submission, index, slot)}
-
-
-def _gives_leaf(evidence: Evidence, submission: Submission, index: int, slot: int) -> bool:
-    if submission.openings is None or submission.delivered is None:
-        return False
     place = Place(evidence.job, index, submission.worker)
     try:
-        check_leaf(place, slot, submission.openings[slot], evidence.spec.policy.law, submission.delivered[slot])
+        _check_root(submission.commitment, submission.openings, place, len(microjob.slots))
+    except VerificationError:
+        return dict.fromkeys(every, Reason.OPENING_DIFFERS)
+    pairs = enumerate(zip(submission.openings, submission.delivered, strict=True))
+    law = evidence.spec.policy.law
+    return {
+        slot: Reason.LEAF_DIFFERS
+        for slot, (opening, output) in pairs
+        if not _gives_leaf(place, slot, opening, law, output)
+    }
+
+
+def _check_root(commitment: Commitment, openings: Sequence[Opening], place: Place, slots: int) -> None:
+    """Check that the root was signed for this place and size, and that the openings give it.
+
+    Raises:
+        VerificationError: it belongs elsewhere, its signature does not hold, or the openings give another root.
+    """
+    if (commitment.place, commitment.tree_size) != (place, slots):
+        what = f"commitment of micro job {place.microjob}"
+        raise CommitmentError(what, expected=(place, slots), actual=(commitment.place, commitment.tree_size))
+    check_commitment(commitment)
+    check_openings(commitment, openings)
+
+
+def _gives_leaf(place: Place, slot: int, opening: Opening, law: VerificationClass, output: Output) -> bool:
+    try:
+        check_leaf(place, slot, opening, law, output)
     except CommitmentError:
         return False
     return True
 
 
 def _open(evidence: Evidence) -> _Case:
+    """Examine every micro job.
+
+    Raises:
+        IncompleteError: the evidence has not one submission for each, of the seat that holds it.
+    """
+    holders = [evidence.spec.pool[microjob.seat].worker for microjob in evidence.plan.microjobs]
+    if [submission.worker.hex() for submission in evidence.submissions] != holders:
+        raise IncompleteError("the evidence must hold one submission per micro job, of the worker that holds it")
     fallen: dict[Key, Reason] = {}
     executions: dict[int, list[Key]] = defaultdict(list)
     for microjob in evidence.plan.microjobs:
@@ -96,9 +122,23 @@ def _open(evidence: Evidence) -> _Case:
     return _Case(evidence, fallen, {block: tuple(keys) for block, keys in executions.items()})
 
 
-def _delivered(case: _Case, key: Key) -> bytes | None:
+def _output(case: _Case, key: Key) -> Output | None:
     delivered = case.evidence.submissions[key[0]].delivered
-    return None if delivered is None or key[1] >= len(delivered) else delivered[key[1]].digest
+    return None if delivered is None or key[1] >= len(delivered) else delivered[key[1]]
+
+
+def _delivered(case: _Case, key: Key) -> bytes | None:
+    output = _output(case, key)
+    return None if output is None else output.digest
+
+
+def _suspect(case: _Case, block: int, standing: Sequence[Key]) -> bool:
+    """Tell whether the executions that stand cannot all be right: they differ, or one has not the block's length."""
+    length = block_length(case.evidence.spec, case.evidence.plan.layout, block)
+    outputs = [_output(case, key) for key in standing]
+    return len({output.digest for output in outputs if output}) > 1 or any(
+        output.length != length for output in outputs if output
+    )
 
 
 def _reasons(case: _Case, reference: Mapping[int, bytes]) -> dict[Key, Reason]:
@@ -123,35 +163,49 @@ def _blocks_wanted(case: _Case, reasons: Mapping[Key, Reason]) -> frozenset[int]
     """Return every block that must be recomputed, given the reasons found so far (steps 2 to 5)."""
     evidence = case.evidence
     faulty = {evidence.submissions[index].worker for (index, _), reason in reasons.items() if reason in FAULTS}
-    wanted = set(evidence.plan.referee_copies) | challenged_blocks(evidence.plan, dict(evidence.challenged))
+    demanded = set(evidence.plan.referee_copies) | challenged_blocks(evidence.plan, dict(evidence.challenged))
     for block, keys in case.executions.items():
         standing = [key for key in keys if key not in case.fallen]
-        differ = len({_delivered(case, key) for key in standing}) > 1
-        if differ or not standing or any(evidence.submissions[index].worker in faulty for index, _ in keys):
-            wanted.add(block)
-    return frozenset(wanted)
+        suspect = not standing or _suspect(case, block, standing)
+        if suspect or any(evidence.submissions[index].worker in faulty for index, _ in keys):
+            demanded.add(block)
+    return frozenset(demanded)
+
+
+def _weigh(case: _Case, reference: Mapping[int, bytes]) -> tuple[dict[Key, Reason], frozenset[int]]:
+    """Return the least fixed point: reasons from the demanded digests that are known, and the blocks they demand.
+
+    It terminates, since demands only grow: every round but the last finds one more faulty worker.
+    """
+    demanded: frozenset[int] = frozenset()
+    while True:
+        reasons = _reasons(case, {block: reference[block] for block in demanded & reference.keys()})
+        grown = _blocks_wanted(case, reasons)
+        if grown == demanded:
+            return reasons, demanded
+        demanded = grown
 
 
 def wanted(evidence: Evidence, reference: Mapping[int, bytes]) -> tuple[int, ...]:
     """Return the blocks whose reference digest the judge still needs, ascending; empty when it can judge."""
-    case = _open(evidence)
-    return tuple(sorted(_blocks_wanted(case, _reasons(case, reference)) - reference.keys()))
+    _, demanded = _weigh(_open(evidence), reference)
+    return tuple(sorted(demanded - reference.keys()))
 
 
 def judge(evidence: Evidence, reference: Mapping[int, bytes]) -> Judgement:
     """Judge the job: the same evidence and digests give the same answer on any machine.
 
     Raises:
-        IncompleteError: a reference digest that the law demands is missing.
+        IncompleteError: a reference digest that the law demands is missing, or the evidence lacks a submission.
     """
     case = _open(evidence)
-    reasons = _reasons(case, reference)
-    needed = _blocks_wanted(case, reasons)
-    if needed - reference.keys():
-        message = f"the law demands that block {min(needed - reference.keys())} be recomputed, and it was not"
+    reasons, demanded = _weigh(case, reference)
+    if demanded - reference.keys():
+        message = f"the law demands that block {min(demanded - reference.keys())} be recomputed, and it was not"
         raise IncompleteError(message)
-    blocks = tuple(_block_verdict(case, block, reasons, reference, needed) for block in sorted(case.executions))
-    return Judgement(blocks, _count_workers(case, reasons), _count_referee(case, needed))
+    known = {block: reference[block] for block in demanded}
+    blocks = tuple(_block_verdict(case, block, reasons, known) for block in sorted(case.executions))
+    return Judgement(blocks, _count_workers(case, reasons), _count_referee(case, demanded))
 
 
 def _verdict(reason: Reason) -> Verdict:
@@ -160,40 +214,23 @@ def _verdict(reason: Reason) -> Verdict:
     return Verdict.REFUTED if reason in FAULTS else Verdict.UPHELD
 
 
-def _block_verdict(
-    case: _Case, block: int, reasons: Mapping[Key, Reason], reference: Mapping[int, bytes], needed: frozenset[int]
-) -> BlockVerdict:
-    slots, upheld = [], None
-    for key in case.executions[block]:
-        digest = _delivered(case, key)
-        slots.append(_slot_verdict(case, block, key, reasons[key]))
-        if upheld is None and _verdict(reasons[key]) is Verdict.UPHELD:
-            upheld = digest
-    redone = reference[block] if block in needed else None
-    accepted = upheld if upheld is not None else redone
-    if accepted is None:
-        message = f"block {block} has neither an upheld execution nor a reference"
-        raise IncompleteError(message)
-    return BlockVerdict(
-        block=block,
-        accepted=accepted.hex(),
-        source=Source.REFEREE if upheld is None else Source.WORKER,
-        reference=None if redone is None else redone.hex(),
-        slots=tuple(slots),
-    )
+def _block_verdict(case: _Case, block: int, reasons: Mapping[Key, Reason], known: Mapping[int, bytes]) -> BlockVerdict:
+    slots = tuple(_slot_verdict(case, key, reasons[key]) for key in case.executions[block])
+    upheld = [slot.digest for slot in slots if slot.verdict is Verdict.UPHELD]
+    reference = known[block].hex() if block in known else None
+    # A block that nobody upheld is always demanded (steps 2 and 5), so one of the two is there.
+    accepted = next(digest for digest in (*upheld, reference) if digest is not None)
+    source = Source.WORKER if upheld else Source.REFEREE
+    return BlockVerdict(block=block, accepted=accepted, source=source, reference=reference, slots=slots)
 
 
-def _slot_verdict(case: _Case, block: int, key: Key, reason: Reason) -> SlotVerdict:
+def _slot_verdict(case: _Case, key: Key, reason: Reason) -> SlotVerdict:
     index, slot = key
     digest = _delivered(case, key)
-    planned = case.evidence.plan.microjobs[index].slots[slot]
-    if planned.block != block:
-        message = f"slot {slot} of micro job {index} holds block {planned.block}, not {block}"
-        raise IncompleteError(message)
     return SlotVerdict(
         microjob=index,
         slot=slot,
-        copy=planned.copy,
+        copy=case.evidence.plan.microjobs[index].slots[slot].copy,
         worker=case.evidence.submissions[index].worker.hex(),
         verdict=_verdict(reason),
         reason=reason,
@@ -227,7 +264,7 @@ def _count_workers(case: _Case, reasons: Mapping[Key, Reason]) -> tuple[WorkerCo
     )
 
 
-def _count_referee(case: _Case, needed: frozenset[int]) -> RefereeCount:
+def _count_referee(case: _Case, demanded: frozenset[int]) -> RefereeCount:
     copies = frozenset(case.evidence.plan.referee_copies)
     audited = challenged_blocks(case.evidence.plan, dict(case.evidence.challenged)) - copies
-    return RefereeCount(copies=len(copies), audited=len(audited), redone=len(needed - copies - audited))
+    return RefereeCount(copies=len(copies), audited=len(audited), redone=len(demanded - copies - audited))
