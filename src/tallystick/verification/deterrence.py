@@ -8,6 +8,7 @@ r share of auditors that collude, v share of duplicated blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, comb
 from typing import Final
@@ -69,36 +70,71 @@ def audit_rate(reward: int, cost: int, stake: int, *, gain: int = 0, colluding: 
     return (cost + gain) / at_risk
 
 
+@dataclass(frozen=True, slots=True)
+class _Stakes:
+    """The inequality of one order: audit rate after rounding, honest share of auditors, and wei per full micro job."""
+
+    rate: Fraction
+    honest: Fraction
+    reward: int
+    temptation: int
+    stake: int
+
+    def holds(self) -> bool:
+        """Tell whether honesty pays, p(1-r)(R+S) >= C+G."""
+        return self.rate * self.honest * (self.reward + self.stake) >= self.temptation
+
+
 def check_policy(spec: JobSpec, counts: Layout) -> None:
     """Check that the order's audits alone deter, or that it carries the label saying that they do not.
 
-    For every m forged slots of a micro job, p(1-r)(1 - C(b-m,s)/C(b,s))(R+S) must reach (m/b)(C+G); duplicates are not
-    counted, since a coalition may hold both copies. The rate is the one that the rounding to whole micro jobs leaves.
+    For every m forged slots of a micro job, p(1-r)(1 - C(b-m,s)/C(b,s))(R+S) must reach (m/b)(C+G). The left side is
+    concave in m and zero at m = 0, so m = b decides. Duplicates are not counted, since a coalition may hold both
+    copies. p is the rate that the rounding to whole micro jobs leaves. Where honest auditors recompute every block,
+    nothing slips whatever the stakes.
 
     Raises:
-        PolicyError: it does not; the message names the smallest rate and the smallest stake that would.
+        PolicyError: they do not; the message names the smallest stake and the smallest rate that would.
     """
     if NO_DETERRENCE in spec.labels:
         return
     size, policy = counts.size, spec.policy
-    reward, cost = spec.price.block_wei * size, spec.price.referee_wei * size
-    stake, gain = parse_wei(policy.stake), parse_wei(policy.gain)
-    honest_auditors = 1 - Fraction(policy.colluding, PPM)
-    rate = Fraction(share(policy.audit, counts.microjobs), counts.microjobs)
-    for forged in range(1, size + 1):
-        seen = rate * honest_auditors * (1 - missed_by_sample(size, forged, policy.audit_blocks))
-        if seen * (reward + stake) < Fraction(forged, size) * (cost + gain):
-            raise PolicyError(_repair(rate, reward, cost + gain, stake, honest_auditors))
+    stakes = _Stakes(
+        rate=Fraction(share(policy.audit, counts.microjobs), counts.microjobs),
+        honest=1 - Fraction(policy.colluding, PPM),
+        reward=spec.price.block_wei * size,
+        temptation=spec.price.referee_wei * size + parse_wei(policy.gain),
+        stake=parse_wei(policy.stake),
+    )
+    everything = stakes.rate == stakes.honest == 1 and policy.audit_blocks >= size
+    if not everything and not stakes.holds():
+        raise PolicyError(_repair(stakes, counts))
 
 
-def _repair(rate: Fraction, reward: int, temptation: int, stake: int, honest_auditors: Fraction) -> str:
-    at_risk = honest_auditors * (reward + stake)
-    wanted = Fraction(temptation) / at_risk if at_risk else Fraction(2)
-    if wanted > 1:
-        return "no audit rate deters with this stake and these auditors: use --audit-rate 1 with honest auditors"
-    needed = ceil(Fraction(temptation) / (rate * honest_auditors)) - reward if rate else 0
-    repair = f"raise the stake to {needed} wei, or " if rate else ""
+def least_audit(reward: int, temptation: int, stake: int, honest: Fraction, microjobs: int) -> int | None:
+    """Return the least audit rate, in parts per million, whose whole micro jobs deter; None where no rate does.
+
+    ``temptation`` is C+G, ``honest`` is 1-r; all wei per full micro job.
+    """
+    at_risk = honest * (reward + stake)
+    if temptation > at_risk:
+        return None
+    audited = ceil(microjobs * Fraction(temptation) / at_risk) if temptation else 0
+    return max(0, ceil(Fraction((2 * audited - 1) * PPM, 2 * microjobs)))
+
+
+def _repair(stakes: _Stakes, counts: Layout) -> str:
+    repairs = []
+    if stakes.rate * stakes.honest:
+        needed = ceil(stakes.temptation / (stakes.rate * stakes.honest)) - stakes.reward
+        repairs.append(f"raise the stake to {needed} wei")
+    rate = least_audit(stakes.reward, stakes.temptation, stakes.stake, stakes.honest, counts.microjobs)
+    if rate is not None:
+        repairs.append(f"raise the audit rate to {rate} per million")
+    elif stakes.honest == 1:
+        repairs.append(f"audit everything: rate {PPM} per million, {counts.size} blocks each")
+    repairs.append(f"carry the label {NO_DETERRENCE!r}")
     return (
-        f"an audit rate of {float(rate):.6f} (after rounding to whole micro jobs) does not deter: "
-        f"{repair}raise the rate to {ceil(wanted * PPM) / PPM:.6f}"
+        f"auditing {float(stakes.rate):.6f} of the micro jobs (after rounding to whole ones) does not deter: "
+        + ", or ".join(repairs)
     )
