@@ -38,7 +38,15 @@ def header_payload(
 
     A block of version 1 holds at most one JobSettled, so its ``compute_root`` is that job's results' root, or the
     empty tree's.
+
+    Raises:
+        VerificationError: the context is not that of the next block, or its gas limit is exceeded.
     """
+    if context.height != tip.height + 1 or context.time < tip.time:
+        follows, comes = (tip.height + 1, f">= {tip.time}"), (context.height, context.time)
+        raise VerificationError("height and time of the block", expected=follows, actual=comes)
+    if gas_used > context.gas_limit:
+        raise VerificationError("gas used in the block", expected=f"<= {context.gas_limit}", actual=gas_used)
     return BlockHeader(
         version=HEADER_VERSION,
         height=tip.height + 1,
@@ -59,12 +67,14 @@ def check_header(transaction: Transaction, expected: BlockHeader, context: Conte
 
     Raises:
         AuthorityError: it is not the coordinator's.
-        VerificationError: a field differs; both headers are in the error.
+        VerificationError: a field differs, and both headers are in the error; or it pays for gas.
     """
     if transaction.sender != context.coordinator:
         raise AuthorityError("the header is not signed by the coordinator")
     if transaction.payload != expected:
         raise VerificationError(f"header of height {expected.height}", expected=expected, actual=transaction.payload)
+    if transaction.gas_price:
+        raise VerificationError("gas price of a header", expected=0, actual=transaction.gas_price)
 
 
 def next_tip(tip: Tip, header: Transaction) -> Tip:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tallystick.errors import AuthorityError, DeadlineError
+from tallystick.errors import DeadlineError
 from tallystick.ledger.payloads import TYPE_NAMES
 from tallystick.ledger.transactions import Transaction
 from tallystick.primitives.keys import address_of
@@ -53,16 +53,6 @@ class Context:
     def coordinator_address(self) -> str:
         """Where gas and the referee's fees go."""
         return address_of(self.coordinator)
-
-
-def require_coordinator(transaction: Transaction, context: Context) -> None:
-    """Refuse a transaction that only the coordinator may send.
-
-    Raises:
-        AuthorityError: somebody else signed it.
-    """
-    if transaction.sender != context.coordinator:
-        raise AuthorityError(f"{transaction.type} must be signed by the coordinator, not by {transaction.address}")
 
 
 def require_until(what: str, deadline: int, context: Context) -> None:

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import msgspec
 
 from tallystick import commitment
-from tallystick.errors import AuthorityError, RuleError, VerificationError
+from tallystick.errors import AuthorityError, RuleError, TransitionError, VerificationError
 from tallystick.job import JobSpec
 from tallystick.ledger import payloads as say
-from tallystick.ledger.context import Context, require_after, require_coordinator, require_until
-from tallystick.ledger.jobs import require_job
+from tallystick.ledger.context import Context, require_after, require_until
+from tallystick.ledger.jobs import posted_roots, require_job
 from tallystick.ledger.records import (
     BURNED,
+    LAST_SETTLED,
     Closing,
     Escrow,
     Job,
+    LastSettled,
     Node,
     Order,
     Overlay,
-    Result,
     closing_key,
     escrow_key,
     job_key,
     node_key,
     order_key,
-    result_key,
 )
-from tallystick.ledger.settlement import Counted, Settlement, exposure, settle
-from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, EscrowState, JobPhase, check_escrow_step
+from tallystick.ledger.settlement import Counted, Settlement, audited_blocks_max, exposure, settle
+from tallystick.ledger.states import (
+    UNCLOSED_PHASES,
+    UPLOADED_PHASES,
+    EscrowState,
+    JobPhase,
+    check_escrow_event,
+    check_escrow_step,
+)
 from tallystick.ledger.transactions import Transaction
 from tallystick.primitives.amounts import parse_wei
 from tallystick.primitives.keys import address_of
-from tallystick.slicing import layout, seat_of
+from tallystick.slicing import Layout, layout, microjobs_held, seat_of
 
 
 def locked(work: Overlay, transaction: Transaction, payload: say.EscrowLocked) -> None:
@@ -42,6 +51,8 @@ def locked(work: Overlay, transaction: Transaction, payload: say.EscrowLocked) -
     job = work.find(Job, job_key(payload.job_id))
     if (job is not None and job.phase is not JobPhase.FAILED) or payload.attempt != (job.attempt + 1 if job else 1):
         raise RuleError(f"job {payload.job_id} has no attempt {payload.attempt} to pay for")
+    if job is not None and job.requester != transaction.sender.hex():
+        raise AuthorityError(f"job {payload.job_id} belongs to another requester, who pays for its attempts")
     total = sum(parse_wei(part) for part in (payload.work, payload.duplicates, payload.audits, payload.reserve))
     work.debit(transaction.address, total)
     escrow = Escrow(
@@ -57,27 +68,26 @@ def locked(work: Overlay, transaction: Transaction, payload: say.EscrowLocked) -
     work.imbalance += total
 
 
-def settled(work: Overlay, transaction: Transaction, payload: say.JobSettled, context: Context) -> bytes:
-    """Divide the escrow by the counts, refuse any amount that differs, and return the results' root."""
-    require_coordinator(transaction, context)
+def settled(work: Overlay, payload: say.JobSettled, context: Context) -> bytes:
+    """Divide the escrow by the counts, refuse any amount that differs, and return the results' root.
+
+    A dispute does not stop the judge: a settlement in time ends it and returns its bond.
+    """
     job, order = require_job(work, payload.job_id, payload.attempt, say.JobSettled)
     spec = order.spec
-    require_until("JobSettled", spec.deadlines.judge, context)
-    opened = commitment.assign_commitment(bytes.fromhex(order.job), bytes.fromhex(payload.assign_secret)).hex()
-    if opened != order.assign_commitment:
-        raise VerificationError("commitment to the assignment", expected=order.assign_commitment, actual=opened)
-    nodes = _require_lines(work, payload, spec)
     escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    check_escrow_event(escrow.state, say.JobSettled)
+    require_until("JobSettled", spec.deadlines.judge, context)
+    _require_assignment(payload, job, order)
     counts = layout(spec)
-    if payload.results != job.microjobs or payload.verdicts != counts.blocks:
-        raise RuleError(f"{counts.blocks} verdicts over {job.microjobs} results are due")
-    if payload.copies + payload.audited + payload.redone > counts.blocks:
-        raise RuleError("the referee claims more blocks than the job has")
+    _require_lines(work, payload, job, spec, counts)
+    _require_referee(payload, job, spec, counts)
+    _take_turn(work, context)
     lines = [
         Counted(line.worker, line.accepted, line.refuted, line.unavailable, line.faulted, line.absent)
         for line in payload.lines
     ]
-    bonds = [exposure(spec, counts, seat) for seat in range(len(nodes))]
+    bonds = [exposure(spec, counts, seat) for seat in range(len(spec.pool))]
     checked = payload.copies + payload.audited
     division = settle(spec, int(escrow.balance), lines, checked=checked, redone=payload.redone, bonds=bonds)
     _require_division(payload, division)
@@ -88,24 +98,69 @@ def settled(work: Overlay, transaction: Transaction, payload: say.JobSettled, co
     return bytes.fromhex(payload.results_root)
 
 
-def _require_lines(work: Overlay, payload: say.JobSettled, spec: JobSpec) -> list[Node]:
-    """Return the pool's nodes, once every seat has exactly one line that accounts for all its slots."""
-    counts = layout(spec)
+def _require_assignment(payload: say.JobSettled, job: Job, order: Order) -> None:
+    """Check that the coordinator's secret opens its commitment and the assignment that JobScheduled fixed."""
+    digest, secret = bytes.fromhex(order.job), bytes.fromhex(payload.assign_secret)
+    opened = commitment.assign_commitment(digest, secret).hex()
+    if opened != order.assign_commitment:
+        raise VerificationError("commitment to the assignment", expected=order.assign_commitment, actual=opened)
+    keys = [bytes.fromhex(seat.worker) for seat in order.spec.pool]
+    holders = [keys[seat_of(order.spec, index)] for index in range(job.microjobs)]
+    root = commitment.assignments_root(digest, secret, holders).hex()
+    if root != job.assignments_root:
+        raise VerificationError("assignments_root of JobScheduled", expected=root, actual=job.assignments_root)
+
+
+def _require_lines(work: Overlay, payload: say.JobSettled, job: Job, spec: JobSpec, counts: Layout) -> None:
+    """Check that every seat has one line, which accounts for all its slots and for what the log says of them."""
     if [line.worker for line in payload.lines] != [seat.worker for seat in spec.pool]:
         raise RuleError("JobSettled has one line per seat, in the order of the pool")
-    nodes = []
+    missing = frozenset(work.need(Closing, closing_key(payload.job_id, payload.attempt)).missing)
+    rootless = {index for index, posted in enumerate(posted_roots(work, payload.job_id, job)) if posted is None}
     for seat, line in enumerate(payload.lines):
-        node = work.need(Node, node_key(line.worker))
-        held = [index for index in range(counts.microjobs) if seat_of(spec, index) == seat]
-        slots = sum(counts.slots_of(index) for index in held)
-        if line.accepted + line.refuted + line.unavailable != slots or line.faulted + line.absent > len(held):
-            raise RuleError(f"the line of {line.worker} does not account for its {slots} slots")
-        if bool(line.refuted) and not line.faulted:
-            raise RuleError(f"the line of {line.worker} has refuted blocks and no faulted micro job")
-        if line.payee != node.payout:
-            raise RuleError(f"the payee of {line.worker} is {node.payout}, not {line.payee}")
-        nodes.append(node)
-    return nodes
+        held = microjobs_held(spec, counts, seat)
+        _require_line(line, counts, held, rootless.intersection(held), missing.intersection(held))
+        payout = work.need(Node, node_key(line.worker)).payout
+        if line.payee != payout:
+            raise RuleError(f"the payee of {line.worker} is {payout}, not {line.payee}")
+
+
+def _require_line(
+    line: say.SettlementLine, counts: Layout, held: range, absent: AbstractSet[int], missing: AbstractSet[int]
+) -> None:
+    """Check one line against the micro jobs it holds: those without a root, and those whose bytes are missing."""
+    slots = sum(counts.slots_of(index) for index in held)
+    if line.accepted + line.refuted + line.unavailable != slots:
+        raise RuleError(f"the line of {line.worker} does not account for its {slots} slots")
+    if line.absent != len(absent):
+        raise RuleError(f"{len(absent)} micro jobs of {line.worker} have no root, its line says {line.absent}")
+    if line.unavailable < sum(counts.slots_of(index) for index in missing):
+        raise RuleError(f"the line of {line.worker} counts slots whose bytes are missing")
+    failed = line.refuted + line.unavailable - sum(counts.slots_of(index) for index in absent)
+    most = min(failed, len(held) - len(absent))
+    if not max(len(missing - absent), min(failed, 1)) <= line.faulted <= most:
+        raise RuleError(f"{line.faulted} faulted micro jobs do not agree with the other counts of {line.worker}")
+
+
+def _require_referee(payload: say.JobSettled, job: Job, spec: JobSpec, counts: Layout) -> None:
+    """Check that the referee claims no more than the law can have demanded of it."""
+    if payload.results != job.microjobs or payload.verdicts != counts.blocks:
+        raise RuleError(f"{counts.blocks} verdicts over {job.microjobs} results are due")
+    copies, audits = counts.copies if spec.referee_copies else 0, audited_blocks_max(spec, counts)
+    if payload.copies != copies or payload.audited > audits:
+        raise RuleError(f"the order has {copies} copies for the referee and at most {audits} audited blocks")
+    if payload.copies + payload.audited + payload.redone > counts.blocks:
+        raise RuleError("the referee claims more blocks than the job has")
+    if payload.redone and all(line.refuted + line.unavailable == 0 for line in payload.lines):
+        raise RuleError("nothing is redone where every slot is accepted")
+
+
+def _take_turn(work: Overlay, context: Context) -> None:
+    """Refuse a second settlement in one block, whose header has room for one compute_root."""
+    last = work.find(LastSettled, LAST_SETTLED)
+    if last is not None and last.height == context.height:
+        raise TransitionError("block", "holds a settlement", "JobSettled")
+    work.put(LAST_SETTLED, LastSettled(context.height))
 
 
 def _require_division(payload: say.JobSettled, division: Settlement) -> None:
@@ -144,9 +199,10 @@ def _free_bonds(work: Overlay, spec: JobSpec, slashes: tuple[int, ...]) -> None:
 
 
 def _leave(work: Overlay, escrow: Escrow, payload: say.JobSettled | _Named, event: type, target: EscrowState) -> None:
-    """Empty an escrow into a final state; the caller credits what left it."""
+    """Empty an escrow into a final state and return a dispute's bond; the caller credits the rest."""
     check_escrow_step(escrow.state, event, target)
     work.imbalance -= int(escrow.balance) + int(escrow.dispute_bond)
+    work.credit(escrow.disputer, int(escrow.dispute_bond))
     done = msgspec.structs.replace(escrow, state=target, balance="0", dispute_bond="0")
     work.put(escrow_key(payload.job_id, payload.attempt), done)
 
@@ -161,6 +217,7 @@ def refunded(work: Overlay, transaction: Transaction, payload: say.EscrowRefunde
     order returns to its requester at once.
     """
     escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    check_escrow_event(escrow.state, say.EscrowRefunded)
     order = work.find(Order, order_key(payload.job_id, payload.attempt))
     if order is None:
         if transaction.sender.hex() != escrow.requester:
@@ -180,6 +237,7 @@ def refunded(work: Overlay, transaction: Transaction, payload: say.EscrowRefunde
 def released(work: Overlay, payload: say.EscrowReleased, context: Context) -> None:
     """Pay timely committed and uploaded work when nobody judged it in time; anyone may ask."""
     escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    check_escrow_event(escrow.state, say.EscrowReleased)
     order = work.need(Order, order_key(payload.job_id, payload.attempt))
     job = work.need(Job, job_key(payload.job_id))
     if job.phase not in UPLOADED_PHASES:
@@ -192,25 +250,26 @@ def released(work: Overlay, payload: say.EscrowReleased, context: Context) -> No
 
 def _release(
     work: Overlay, escrow: Escrow, order: Order, job: Job, payload: say.EscrowReleased | say.EscrowResolved
-) -> None:
-    spec, missing = order.spec, set(work.need(Closing, closing_key(payload.job_id, payload.attempt)).missing)
-    held, paid = int(escrow.balance), 0
-    for index in range(job.microjobs):
-        posted = work.find(Result, result_key(payload.job_id, payload.attempt, index))
+) -> EscrowState:
+    """Pay every micro job whose root and bytes came in time, return the rest, and say where that leaves the escrow."""
+    spec, missing = order.spec, frozenset(work.need(Closing, closing_key(payload.job_id, payload.attempt)).missing)
+    paid = 0
+    for index, posted in enumerate(posted_roots(work, payload.job_id, job)):
         if posted is not None and index not in missing:
             amount = posted.tree_size * spec.price.block_wei
             work.credit(work.need(Node, node_key(posted.worker)).payout, amount)
             paid += amount
+    target = EscrowState.REFUNDED if not paid else EscrowState.SPLIT if missing else EscrowState.RELEASED
     _free_bonds(work, spec, (0,) * len(spec.pool))
-    _leave(work, escrow, payload, type(payload), EscrowState.SPLIT if paid else EscrowState.REFUNDED)
-    work.credit(address_of(bytes.fromhex(escrow.requester)), held - paid)
-    if escrow.disputer:
-        work.credit(escrow.disputer, int(escrow.dispute_bond))
+    _leave(work, escrow, payload, type(payload), target)
+    work.credit(address_of(bytes.fromhex(escrow.requester)), int(escrow.balance) - paid)
+    return target
 
 
 def disputed(work: Overlay, transaction: Transaction, payload: say.EscrowDisputed, context: Context) -> None:
     """Freeze an escrow over one block: by its requester or a worker of the pool, with a bond, before the deadline."""
     escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    check_escrow_event(escrow.state, say.EscrowDisputed)
     order = work.need(Order, order_key(payload.job_id, payload.attempt))
     job = work.need(Job, job_key(payload.job_id))
     spec, sender = order.spec, transaction.sender.hex()
@@ -224,7 +283,6 @@ def disputed(work: Overlay, transaction: Transaction, payload: say.EscrowDispute
     bond = parse_wei(payload.bond)
     if bond < spec.price.referee_wei:
         raise RuleError(f"the bond must cover the referee's cost of {spec.price.referee_block} wei")
-    check_escrow_step(escrow.state, say.EscrowDisputed, EscrowState.DISPUTED)
     work.debit(transaction.address, bond)
     work.imbalance += bond
     frozen = msgspec.structs.replace(
@@ -233,22 +291,31 @@ def disputed(work: Overlay, transaction: Transaction, payload: say.EscrowDispute
     work.put(escrow_key(payload.job_id, payload.attempt), frozen)
 
 
-def resolved(work: Overlay, transaction: Transaction, payload: say.EscrowResolved, context: Context) -> None:
-    """End a dispute as the arbiter says; the bond is lost to the arbiter if the block was upheld."""
-    if transaction.sender != context.arbiter:
-        raise AuthorityError("EscrowResolved must be signed by the arbiter")
+def resolved(work: Overlay, transaction: Transaction, payload: say.EscrowResolved) -> None:
+    """End a dispute as the arbiter says; the bond is lost to the arbiter if the block was upheld.
+
+    The exit must name the state it leads to: ``released`` or, where some uploads are missing, ``split`` pays every
+    uploaded micro job; ``refunded`` returns everything. Only the judge can divide by verdicts: that is JobSettled.
+    """
     escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
+    check_escrow_event(escrow.state, say.EscrowResolved)
     order = work.need(Order, order_key(payload.job_id, payload.attempt))
-    bond = int(escrow.dispute_bond)
     if payload.upheld:
-        work.credit(transaction.address, bond)
-        work.imbalance -= bond
-        escrow = msgspec.structs.replace(escrow, dispute_bond="0", disputer="")
+        escrow = _forfeit(work, escrow, transaction.address)
+    target = EscrowState.REFUNDED
     if payload.exit is say.Exit.REFUNDED:
         _free_bonds(work, order.spec, (0,) * len(order.spec.pool))
-        _leave(work, escrow, payload, say.EscrowResolved, EscrowState.REFUNDED)
+        _leave(work, escrow, payload, say.EscrowResolved, target)
         work.credit(address_of(bytes.fromhex(escrow.requester)), int(escrow.balance))
-        if escrow.disputer:
-            work.credit(escrow.disputer, int(escrow.dispute_bond))
     else:
-        _release(work, escrow, order, work.need(Job, job_key(payload.job_id)), payload)
+        target = _release(work, escrow, order, work.need(Job, job_key(payload.job_id)), payload)
+    if target.value != payload.exit.value:
+        raise RuleError(f"this exit leaves the escrow {target.value}, so it must be called that")
+
+
+def _forfeit(work: Overlay, escrow: Escrow, arbiter: str) -> Escrow:
+    """Give a dispute's bond to the arbiter."""
+    bond = int(escrow.dispute_bond)
+    work.credit(arbiter, bond)
+    work.imbalance -= bond
+    return msgspec.structs.replace(escrow, dispute_bond="0", disputer="")

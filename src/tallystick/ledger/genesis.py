@@ -10,9 +10,10 @@ from typing import Annotated
 import msgspec
 
 from tallystick.errors import VerificationError
-from tallystick.primitives.amounts import WeiText
+from tallystick.primitives.amounts import WEI_MAX, WeiText, parse_wei
 from tallystick.primitives.canonical import AddressText, Count, PublicKeyHex, encode
 from tallystick.primitives.digests import Tag, tagged
+from tallystick.primitives.keys import parse_address
 
 NetworkName = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
 
@@ -37,6 +38,17 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allocations: tuple[Allocation, ...]
     gas_price_min: Count
     gas_limit: Count
+
+    def __post_init__(self) -> None:
+        """Refuse allocations that name an address twice or wrongly, or more wei than an amount can be.
+
+        Raises:
+            MalformedError: an address or an amount does not parse.
+        """
+        held = {parse_address(allocation.address): parse_wei(allocation.amount) for allocation in self.allocations}
+        if len(held) != len(self.allocations) or sum(held.values()) > WEI_MAX:
+            message = "allocations must name every address once, and their sum must be below 2^256"
+            raise ValueError(message)
 
 
 def genesis_digest(genesis: Genesis) -> bytes:

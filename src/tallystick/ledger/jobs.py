@@ -6,9 +6,9 @@ import msgspec
 
 from tallystick import commitment
 from tallystick.errors import AuthorityError, DeadlineError, DuplicateError, RuleError, StakeError, VerificationError
-from tallystick.job import JobSpec, spec_digest
+from tallystick.job import ZERO_CLASS_ID, JobSpec, spec_digest
 from tallystick.ledger import payloads as say
-from tallystick.ledger.context import Context, require_after, require_coordinator, require_until
+from tallystick.ledger.context import Context, require_after, require_until
 from tallystick.ledger.records import (
     Closing,
     Escrow,
@@ -29,7 +29,7 @@ from tallystick.ledger.records import (
 from tallystick.ledger.settlement import exposure, quote
 from tallystick.ledger.states import EscrowState, JobPhase, next_phase
 from tallystick.ledger.transactions import Transaction
-from tallystick.slicing import Layout, layout, seat_of
+from tallystick.slicing import Layout, check_separable, check_task, layout, seat_of
 from tallystick.verification.challenge import challenge
 from tallystick.verification.deterrence import check_policy
 
@@ -62,7 +62,9 @@ def submitted(work: Overlay, transaction: Transaction, payload: say.JobSubmitted
     if spec.chain_id != context.chain_id:
         raise RuleError(f"the order names chain {spec.chain_id}, this is {context.chain_id}")
     require_until("JobSubmitted", spec.deadlines.commit, context)
+    check_task(spec)
     counts = layout(spec)
+    check_separable(spec, counts)
     _require_price(work, spec)
     check_policy(spec, counts)
     _lock_bonds(work, spec, counts)
@@ -111,30 +113,30 @@ def _lock_bonds(work: Overlay, spec: JobSpec, counts: Layout) -> None:
         work.bond(node, change=0, locked=needed)
 
 
-def scheduled(work: Overlay, transaction: Transaction, payload: say.JobScheduled, context: Context) -> None:
-    """Fix the assignment under its salted commitments."""
-    require_coordinator(transaction, context)
+def scheduled(work: Overlay, payload: say.JobScheduled, context: Context) -> None:
+    """Fix the assignment under its salted commitments; JobSettled must open the same root."""
     job, order = require_job(work, payload.job_id, payload.attempt, say.JobScheduled)
     require_until("JobScheduled", order.spec.deadlines.commit, context)
     if payload.microjobs != job.microjobs:
         raise RuleError(f"the job has {job.microjobs} micro jobs, not {payload.microjobs}")
+    work.put(job_key(payload.job_id), msgspec.structs.replace(job, assignments_root=payload.assignments_root))
 
 
-def started(work: Overlay, transaction: Transaction, payload: say.JobStarted, context: Context) -> None:
+def started(work: Overlay, payload: say.JobStarted, context: Context) -> None:
     """Note that the micro jobs were handed out."""
-    require_coordinator(transaction, context)
     _, order = require_job(work, payload.job_id, payload.attempt, say.JobStarted)
     require_until("JobStarted", order.spec.deadlines.commit, context)
     closing = Closing(height=0, roots_root="", missing=(), started=context.time)
     work.put(closing_key(payload.job_id, payload.attempt), closing)
 
 
-def progressed(work: Overlay, transaction: Transaction, payload: say.JobProgressUpdate, context: Context) -> None:
-    """Count arrivals; the numbers rise by one and never exceed the micro jobs."""
-    require_coordinator(transaction, context)
+def progressed(work: Overlay, payload: say.JobProgressUpdate) -> None:
+    """Count arrivals; the numbers rise by one, and neither they nor the arrivals exceed the micro jobs."""
     job, _ = require_job(work, payload.job_id, payload.attempt, say.JobProgressUpdate)
-    if payload.total != job.microjobs or payload.sequence != job.progress + 1 or payload.sequence > job.microjobs:
+    if payload.total != job.microjobs or payload.sequence != job.progress + 1:
         raise RuleError(f"progress {payload.sequence} of {payload.total} does not follow {job.progress}")
+    if max(payload.sequence, payload.done) > job.microjobs:
+        raise RuleError(f"the job has {job.microjobs} micro jobs: {payload.done} cannot have arrived")
     work.put(job_key(payload.job_id), msgspec.structs.replace(job, progress=payload.sequence))
 
 
@@ -151,11 +153,13 @@ def result(work: Overlay, transaction: Transaction, payload: say.SubmitResult, c
     size = min(job.size, job.slots - payload.microjob * job.size)
     if payload.tree_size != size:
         raise RuleError(f"micro job {payload.microjob} has {size} slots, the root is over {payload.tree_size}")
-    commitment.check_commitment(inner_commitment(bytes.fromhex(order.job), transaction.sender, payload))
+    if payload.class_id != ZERO_CLASS_ID:
+        raise RuleError("bits of class EXACT are equal on any device: class_id must be 32 zero bytes")
     key = result_key(payload.task_id, payload.attempt, payload.microjob)
     known = work.find(Result, key)
     if known is not None:
-        raise DuplicateError(f"the root of micro job {payload.microjob}", known.root)
+        raise DuplicateError(f"the root of micro job {payload.microjob}", known.tx_hash)
+    commitment.check_commitment(inner_commitment(bytes.fromhex(order.job), transaction.sender, payload))
     posted = Result(
         worker=sender,
         root=payload.result_hash,
@@ -163,6 +167,7 @@ def result(work: Overlay, transaction: Transaction, payload: say.SubmitResult, c
         class_id=payload.class_id,
         signature=payload.signature,
         time=context.time,
+        tx_hash=transaction.tx_hash,
     )
     work.put(key, posted)
 
@@ -183,20 +188,19 @@ def posted_roots(work: Overlay, job_id: str, job: Job) -> list[Result | None]:
     return [work.find(Result, result_key(job_id, job.attempt, index)) for index in range(job.microjobs)]
 
 
-def closed(work: Overlay, transaction: Transaction, payload: say.UploadsClosed, context: Context) -> None:
+def closed(work: Overlay, payload: say.UploadsClosed, context: Context) -> None:
     """Close the uploads; a missing micro job must have had its full time."""
-    require_coordinator(transaction, context)
     job, order = require_job(work, payload.job_id, payload.attempt, say.UploadsClosed)
     require_until("UploadsClosed", order.spec.deadlines.reveal, context)
     roots = posted_roots(work, payload.job_id, job)
     actual = commitment.roots_root([None if each is None else bytes.fromhex(each.root) for each in roots]).hex()
     if payload.roots_root != actual:
         raise VerificationError("roots_root of UploadsClosed", expected=actual, actual=payload.roots_root)
-    missing = payload.missing
-    if list(missing) != sorted(set(missing)) or any(index >= job.microjobs for index in missing):
+    missing, named = payload.missing, frozenset(payload.missing)
+    if list(missing) != sorted(named) or any(index >= job.microjobs for index in missing):
         raise RuleError("missing micro jobs must be listed once, ascending, and exist")
     for index, posted in enumerate(roots):
-        if posted is None and index not in missing:
+        if posted is None and index not in named:
             raise RuleError(f"micro job {index} has no root in time, so it must be listed as missing")
     for index in missing:
         late = order.spec.deadlines.commit if roots[index] is None else order.spec.deadlines.upload
@@ -206,14 +210,14 @@ def closed(work: Overlay, transaction: Transaction, payload: say.UploadsClosed, 
     work.put(closing_key(payload.job_id, payload.attempt), closing)
 
 
-def drawn(work: Overlay, transaction: Transaction, payload: say.ChallengeDrawn, context: Context) -> None:
+def drawn(work: Overlay, payload: say.ChallengeDrawn, context: Context) -> None:
     """Accept the challenge: the buyer's secret opens it, or the coordinator's once the buyer's deadline passed."""
-    require_coordinator(transaction, context)
     _, order = require_job(work, payload.job_id, payload.attempt, say.ChallengeDrawn)
     closing = work.need(Closing, closing_key(payload.job_id, payload.attempt))
     header = work.need(Sealed, header_key(closing.height)).header
     if (payload.header, payload.roots_root) != (header, closing.roots_root):
-        raise VerificationError("header and roots_root of the challenge", expected=header, actual=payload.header)
+        expected_pair, actual_pair = (header, closing.roots_root), (payload.header, payload.roots_root)
+        raise VerificationError("header and roots_root of the challenge", expected=expected_pair, actual=actual_pair)
     job, secret = bytes.fromhex(order.job), bytes.fromhex(payload.secret)
     if payload.drawn_by is say.Drawer.BUYER:
         promised, opened = order.buyer_commitment, commitment.buyer_commitment(job, secret).hex()
@@ -231,23 +235,20 @@ def drawn(work: Overlay, transaction: Transaction, payload: say.ChallengeDrawn, 
     work.put(closing_key(payload.job_id, payload.attempt), closing)
 
 
-def completed(work: Overlay, transaction: Transaction, payload: say.JobCompleted, context: Context) -> None:
+def completed(work: Overlay, payload: say.JobCompleted) -> None:
     """Name the output of a settled job."""
-    require_coordinator(transaction, context)
     _, order = require_job(work, payload.job_id, payload.attempt, say.JobCompleted)
     if (payload.width, payload.height) != (order.spec.task.target_width, order.spec.task.target_height):
         raise RuleError("the output's size is not the ordered one")
 
 
-def published(work: Overlay, transaction: Transaction, payload: say.ArtifactPublished, context: Context) -> None:
+def published(work: Overlay, payload: say.ArtifactPublished) -> None:
     """Name the delivered file and its sidecar."""
-    require_coordinator(transaction, context)
     require_job(work, payload.job_id, payload.attempt, say.ArtifactPublished)
 
 
-def failed(work: Overlay, transaction: Transaction, payload: say.JobFailed, context: Context) -> None:
+def failed(work: Overlay, payload: say.JobFailed) -> None:
     """End an attempt whose money has left the escrow; a job never fails with its price locked."""
-    require_coordinator(transaction, context)
     require_job(work, payload.job_id, payload.attempt, say.JobFailed)
     escrow = work.need(Escrow, escrow_key(payload.job_id, payload.attempt))
     if escrow.state in {EscrowState.LOCKED, EscrowState.DISPUTED}:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from tallystick.errors import AuthorityError, DuplicateError, NonceError, RuleError, VerificationError
+from tallystick.errors import DuplicateError, MalformedError, NonceError, RuleError, UsageError, VerificationError
 from tallystick.ledger import accounts, escrow, jobs
 from tallystick.ledger import payloads as say
+from tallystick.ledger.authority import require_signer
 from tallystick.ledger.context import Context, gas_of
 from tallystick.ledger.records import Account, Changes, Overlay, Seen, View, account_key, seen_key
 from tallystick.ledger.states import event_key
@@ -42,12 +43,16 @@ def apply(view: View, transaction: Transaction, context: Context) -> Changes:
         RuleError: a rule forbids it; nothing happened.
         VerificationError: it claims something that the ledger recomputes differently.
     """
+    require_signer(transaction, context)
     work = Overlay(view)
     _take_nonce(work, transaction)
     gas = gas_of(transaction)
     accounts.charge_gas(work, transaction, context, gas)
     _take_event_key(work, transaction)
-    results_root = _dispatch(work, transaction, context)
+    try:
+        results_root = _dispatch(work, transaction, context)
+    except (MalformedError, UsageError) as error:
+        raise RuleError(f"{transaction.type}: {error}") from error
     if work.imbalance:
         raise RuleError(f"{transaction.type} would change the money supply by {work.imbalance} wei")
     return Changes(work.writes, gas, results_root)
@@ -109,31 +114,29 @@ def _dispatch(work: Overlay, transaction: Transaction, context: Context) -> byte
         case say.EscrowDisputed():
             escrow.disputed(work, transaction, payload, context)
         case say.EscrowResolved():
-            escrow.resolved(work, transaction, payload, context)
+            escrow.resolved(work, transaction, payload)
         case say.JobSubmitted():
             jobs.submitted(work, transaction, payload, context)
         case say.JobScheduled():
-            jobs.scheduled(work, transaction, payload, context)
+            jobs.scheduled(work, payload, context)
         case say.JobStarted():
-            jobs.started(work, transaction, payload, context)
+            jobs.started(work, payload, context)
         case say.JobProgressUpdate():
-            jobs.progressed(work, transaction, payload, context)
+            jobs.progressed(work, payload)
         case say.SubmitResult():
             jobs.result(work, transaction, payload, context)
         case say.UploadsClosed():
-            jobs.closed(work, transaction, payload, context)
+            jobs.closed(work, payload, context)
         case say.ChallengeDrawn():
-            jobs.drawn(work, transaction, payload, context)
+            jobs.drawn(work, payload, context)
         case say.JobSettled():
-            return escrow.settled(work, transaction, payload, context)
+            return escrow.settled(work, payload, context)
         case say.JobCompleted():
-            jobs.completed(work, transaction, payload, context)
+            jobs.completed(work, payload)
         case say.JobFailed():
-            jobs.failed(work, transaction, payload, context)
+            jobs.failed(work, payload)
         case say.ArtifactPublished():
-            jobs.published(work, transaction, payload, context)
+            jobs.published(work, payload)
         case say.Anchored():
-            accounts.anchored(work, transaction, payload, context)
-        case say.BlockHeader():
-            raise AuthorityError("a block header is made by the engine, not submitted")
+            accounts.anchored(work, payload)
     return None

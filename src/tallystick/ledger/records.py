@@ -18,6 +18,8 @@ from tallystick.ledger.states import EscrowState, JobPhase
 from tallystick.primitives.canonical import encode
 from tallystick.primitives.digests import Tag, tagged
 
+LAST_SETTLED: Final = "last-settled"
+"""The key of the one LastSettled."""
 BURNED: Final = "burned"
 """The account of money that nobody holds any more."""
 
@@ -71,6 +73,7 @@ class Job(Record, frozen=True, tag="job"):
     size: int
     slots: int
     progress: int = 0
+    assignments_root: str = ""
 
 
 class Order(Record, frozen=True, tag="order"):
@@ -85,7 +88,7 @@ class Order(Record, frozen=True, tag="order"):
 
 
 class Result(Record, frozen=True, tag="result"):
-    """A worker's root for one micro job, and the time of the block that logged it."""
+    """A worker's root for one micro job, the time of the block that logged it, and the entry's txHash."""
 
     worker: str
     root: str
@@ -93,6 +96,7 @@ class Result(Record, frozen=True, tag="result"):
     class_id: str
     signature: str
     time: int
+    tx_hash: str
 
 
 class Closing(Record, frozen=True, tag="closing"):
@@ -120,6 +124,12 @@ class Sealed(Record, frozen=True, tag="sealed"):
     time: int
 
 
+class LastSettled(Record, frozen=True, tag="last-settled"):
+    """Height of the block with the newest JobSettled: a block of version 1 holds at most one."""
+
+    height: int
+
+
 class Anchor(Record, frozen=True, tag="anchor"):
     """The newest anchored checkpoint on one chain."""
 
@@ -128,7 +138,7 @@ class Anchor(Record, frozen=True, tag="anchor"):
     tx_hash: str
 
 
-AnyRecord = Account | Node | Escrow | Job | Order | Result | Closing | Seen | Sealed | Anchor
+AnyRecord = Account | Node | Escrow | Job | Order | Result | Closing | Seen | Sealed | LastSettled | Anchor
 R = TypeVar("R", bound=Record)
 
 

@@ -73,13 +73,20 @@ ESCROW_TRANSITIONS: Final[Mapping[tuple[EscrowState, type], frozenset[EscrowStat
         (EscrowState.LOCKED, say.JobSettled): frozenset(
             {EscrowState.RELEASED, EscrowState.SPLIT, EscrowState.REFUNDED}
         ),
-        (EscrowState.LOCKED, say.EscrowReleased): frozenset({EscrowState.SPLIT, EscrowState.REFUNDED}),
+        (EscrowState.LOCKED, say.EscrowReleased): frozenset(
+            {EscrowState.RELEASED, EscrowState.SPLIT, EscrowState.REFUNDED}
+        ),
         (EscrowState.LOCKED, say.EscrowRefunded): frozenset({EscrowState.REFUNDED}),
         (EscrowState.LOCKED, say.EscrowDisputed): frozenset({EscrowState.DISPUTED}),
         (EscrowState.DISPUTED, say.EscrowResolved): frozenset(
             {EscrowState.RELEASED, EscrowState.SPLIT, EscrowState.REFUNDED}
         ),
-        (EscrowState.DISPUTED, say.EscrowReleased): frozenset({EscrowState.SPLIT, EscrowState.REFUNDED}),
+        (EscrowState.DISPUTED, say.EscrowReleased): frozenset(
+            {EscrowState.RELEASED, EscrowState.SPLIT, EscrowState.REFUNDED}
+        ),
+        (EscrowState.DISPUTED, say.JobSettled): frozenset(
+            {EscrowState.RELEASED, EscrowState.SPLIT, EscrowState.REFUNDED}
+        ),
     }
 )
 
@@ -92,8 +99,18 @@ def next_phase(phase: JobPhase, event: type) -> JobPhase:
     """
     target = JOB_TRANSITIONS.get((phase, event))
     if target is None:
-        raise TransitionError("job", phase.value, event.__name__)
+        raise TransitionError("job", phase.value, say.TYPE_NAMES[event])
     return target
+
+
+def check_escrow_event(state: EscrowState, event: type) -> None:
+    """Check that an event may happen to an escrow at all; rules ask this before they look at anything else.
+
+    Raises:
+        TransitionError: the table has no such row.
+    """
+    if (state, event) not in ESCROW_TRANSITIONS:
+        raise TransitionError("escrow", state.value, say.TYPE_NAMES[event])
 
 
 def check_escrow_step(state: EscrowState, event: type, target: EscrowState) -> None:
@@ -103,7 +120,7 @@ def check_escrow_step(state: EscrowState, event: type, target: EscrowState) -> N
         TransitionError: the table has no such row.
     """
     if target not in ESCROW_TRANSITIONS.get((state, event), frozenset()):
-        raise TransitionError("escrow", state.value, f"{event.__name__} to {target.value}")
+        raise TransitionError("escrow", state.value, f"{say.TYPE_NAMES[event]} to {target.value}")
 
 
 def event_key(job_id: str, event: str, attempt: int, sequence: int = 0) -> str:

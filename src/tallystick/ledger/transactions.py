@@ -19,7 +19,6 @@ from tallystick.primitives.digests import Tag, sha256, tagged
 from tallystick.primitives.keys import SigningKey, address_of, check_signature
 
 ENTRY_BYTES_MAX: Final = 65_535
-CHAIN_ID_MAX: Final = 64
 
 
 class _Unsigned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
