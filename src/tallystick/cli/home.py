@@ -1,0 +1,206 @@
+"""The home folder and everything wired together: the only place that names adapters.
+
+A home has one writing process at a time (file lock). Reading what a stranger needs (trust.toml) takes no lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tallystick.errors import HomeError
+
+if TYPE_CHECKING:
+    from tallystick.adapters.certificates import CertificateChain
+    from tallystick.adapters.sqlite import SqliteStore
+    from tallystick.ledger.genesis import Genesis
+    from tallystick.ledger.transactions import Transaction
+    from tallystick.node.identity import Identity
+    from tallystick.node.ordering import Wish
+    from tallystick.node.shell import Node
+    from tallystick.node.worker import Laborer
+
+HOME_VARIABLE: Final = "TALLY_HOME"
+PASSPHRASE_VARIABLE: Final = "TALLY_PASSPHRASE"  # noqa: S105 - the variable's name
+TRUST_FILE: Final = "trust.toml"
+KEYSTORE_FILE: Final = "master.key"
+DAY_MS: Final = 86_400_000
+
+
+def home_path() -> Path:
+    """Return the home folder: TALLY_HOME, or the platform's folder for user data."""
+    named = os.environ.get(HOME_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "tallystick"
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "tallystick"
+
+
+@dataclass(slots=True)
+class Home:
+    """An opened home: its keys, its store, its node. Made by ``open_home``."""
+
+    path: Path
+    identity: Identity
+    store: SqliteStore
+    chain: CertificateChain
+    node: Node
+    encrypted: bool
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a home's lock; the system releases it when the process ends, however it ends.
+
+    Raises:
+        HomeError: another process holds it, or the folder cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = (path / "lock").open("w")
+    except OSError as error:
+        raise HomeError(f"the home folder {path} cannot be used: {error.strerror}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HomeError(f"another tally process works in {path}: wait for it, or set {HOME_VARIABLE}") from error
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether another process works in a home."""
+    if not (path / "lock").exists():
+        return False
+    try:
+        with locked(path):
+            return False
+    except HomeError:
+        return True
+
+
+def load_master(path: Path) -> tuple[bytes, bool]:
+    """Return the master key and whether its file is encrypted; made at first use, mode 0600.
+
+    Raises:
+        KeystoreError: the passphrase does not open it, or the file is damaged.
+    """
+    from tallystick.adapters.desk import FolderDesk
+    from tallystick.primitives.keystore import seal, unseal
+
+    file, passphrase = path / KEYSTORE_FILE, os.environ.get(PASSPHRASE_VARIABLE) or None
+    if not file.exists():
+        if (path / "ledger.sqlite").exists():
+            raise HomeError(f"{file} is missing beside its ledger: put it back, or set {HOME_VARIABLE} to a new folder")
+        sealed = seal(os.urandom(32), passphrase, salt=os.urandom(16), nonce=os.urandom(12))
+        descriptor = os.open(path / ".master.tmp", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(sealed)
+        FolderDesk().replace(str(path / ".master.tmp"), str(file))
+    data = file.read_bytes()
+    return unseal(data, passphrase), b"plain" not in data[:64]
+
+
+@contextmanager
+def open_home(
+    path: Path, *, watch: Callable[[Transaction, int], None] | None = None, threads: int | None = None
+) -> Iterator[Home]:
+    """Open a home for writing, making it at first use, and close it again."""
+    from tallystick.adapters.sqlite import SqliteStore
+
+    with locked(path):
+        master, encrypted = load_master(path)
+        store = SqliteStore(path / "ledger.sqlite")
+        try:
+            yield _wire(path, store, master, encrypted, watch or _nobody, threads)
+        finally:
+            store.close()
+
+
+def _nobody(_transaction: Transaction, _index: int) -> None:
+    """Hear nothing."""
+
+
+def _wire(
+    path: Path,
+    store: SqliteStore,
+    master: bytes,
+    encrypted: bool,
+    watch: Callable[[Transaction, int], None],
+    threads: int | None,
+) -> Home:
+    from tallystick.adapters.blobs import FolderBlobs
+    from tallystick.adapters.certificates import issue_chain
+    from tallystick.adapters.desk import FolderDesk
+    from tallystick.adapters.local import NumpyExecutor, SystemClock
+    from tallystick.adapters.tiles import FolderTiles
+    from tallystick.cli.media import HomeCredentials, HomeImages
+    from tallystick.ledger.genesis import Genesis
+    from tallystick.node.book import Book
+    from tallystick.node.identity import Identity
+    from tallystick.node.ports import Ports
+    from tallystick.node.shell import Node
+    from tallystick.node.solo import SoloEngine
+    from tallystick.primitives import canonical
+
+    identity, clock = Identity(master), SystemClock()
+    if store.genesis() is None:
+        store.create(canonical.encode(identity.genesis(clock.now())))
+    genesis = canonical.decode(store.genesis() or b"", Genesis, what="genesis")
+    engine = SoloEngine(identity.parameters(genesis), store, FolderTiles(path / "log"), clock)
+    chain = issue_chain(*identity.authority(), genesis.time - DAY_MS, f"Tallystick {genesis.log_origin}")
+    scratch = path / "jobs"
+    scratch.mkdir(exist_ok=True, mode=0o700)
+    ports = Ports(
+        store=store,
+        blobs=FolderBlobs(path / "blobs"),
+        clock=clock,
+        images=HomeImages(),
+        credentials=HomeCredentials(chain),
+        desk=FolderDesk(),
+        executor=NumpyExecutor(),
+        threads=threads or max(1, os.cpu_count() or 1),
+        folder=str(scratch),
+    )
+    node = Node(Book(engine, watch), ports, identity, lambda wish, seat: hire(identity, wish, seat))
+    _publish_trust(path, genesis, chain)
+    return Home(path, identity, store, chain, node, encrypted)
+
+
+def hire(identity: Identity, wish: Wish, seat: int) -> Laborer:
+    """Return the worker of a seat: honest, or one of the wish's forgers, who sit on the first seats."""
+    from tallystick.node.ordering import BACKEND
+    from tallystick.node.worker import Worker
+
+    honest = Worker(identity.worker(wish.operators, seat), identity.worker_secret(wish.operators, seat), BACKEND)
+    if seat >= wish.dishonest:
+        return honest
+    from tallystick.simulation.dishonest import Cheat, DishonestWorker, first_slot
+
+    return DishonestWorker(honest, Cheat.FORGE, first_slot)
+
+
+def _publish_trust(path: Path, genesis: Genesis, chain: CertificateChain) -> None:
+    """Write what a stranger needs to check this home's bundles, unless it already stands there."""
+    from tallystick.adapters.desk import FolderDesk
+    from tallystick.audit import trust
+    from tallystick.ledger.genesis import chain_id
+
+    pins = trust.Trust(
+        version=1,
+        chain_id=chain_id(genesis),
+        log=trust.LogPin(origin=genesis.log_origin, vkey=genesis.log_vkey, first=0),
+        coordinators=(trust.CoordinatorPin(key=genesis.coordinator, first=0),),
+        c2pa=trust.CredentialPin(root=chain.root_pem),
+    )
+    text, file = trust.spell(pins), path / TRUST_FILE
+    if not file.exists() or file.read_bytes() != text:
+        FolderDesk().write(str(file), text)

@@ -1,0 +1,367 @@
+"""The coordinator of one job: a machine of stimuli (past facts) and instructions (imperatives), without any I/O.
+
+``handle(stimulus, now)`` is deterministic. The order of knowledge is kept here: all roots, then the uploads close, then
+the challenge is drawn, then salts are revealed, then the judge speaks (DESIGN section 6). A restart builds the machine
+again from the ledger's records and goes on at the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tallystick import commitment
+from tallystick.commitment import Commitment, Opening, Output
+from tallystick.errors import StoreError
+from tallystick.job import JobSpec, spec_digest
+from tallystick.ledger import payloads as say
+from tallystick.ledger.states import JobPhase
+from tallystick.node.settling import Settling, settle_job
+from tallystick.slicing import MicroJob, Plan, plan
+from tallystick.verification.challenge import challenge, challenged, missing_from, plan_seed
+from tallystick.verification.judge import judge, wanted
+from tallystick.verification.verdict import Evidence, Judgement, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The coordinator's and the buyer's 32-byte secrets of one attempt; ``buyer`` is None when the buyer is silent."""
+
+    assign: bytes = field(repr=False)
+    buyer: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A payload of this coordinator stands in the log, in the block with this header, at this block time."""
+
+    payload: say.Payload
+    header: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class RootPosted:
+    """A worker's root stands in the log."""
+
+    commitment: Commitment
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class RootLost:
+    """A worker ended without a root that the ledger accepts."""
+
+    microjob: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """All bytes of a micro job arrived; these are their digests as the node computed them."""
+
+    microjob: int
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A worker revealed its salts, or stays silent (None)."""
+
+    microjob: int
+    openings: tuple[Opening, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """The referee computed a block."""
+
+    block: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Stimulus = Logged | RootPosted | RootLost | Arrived | Opened | Recomputed | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Sign these payloads and log them in one block."""
+
+    payloads: tuple[say.Payload, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Hand these micro jobs to the workers of their seats."""
+
+    microjobs: tuple[MicroJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    """Ask for the openings of these micro jobs."""
+
+    microjobs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recompute:
+    """Run these blocks with the reference kernel and keep the bytes."""
+
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Assemble the output from the accepted blocks; the judgement says which bytes are accepted."""
+
+    judgement: Judgement
+    evidence: Evidence
+
+
+Instruction = Log | Dispatch | Reveal | Recompute | Deliver
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """One attempt of one job, from the header over its order to its settlement."""
+
+    spec: JobSpec
+    secrets: Secrets
+    header: bytes
+    payees: Mapping[str, str]
+    """Payout address of every worker of the pool, by public key in hex."""
+    phase: JobPhase = JobPhase.SUBMITTED
+    started: int = 0
+    closing: bytes = b""
+    roots_root: bytes = b""
+    chal: bytes = b""
+    roots: dict[int, Commitment] = field(default_factory=dict)
+    root_times: dict[int, int] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
+    arrived: dict[int, tuple[Output, ...]] = field(default_factory=dict)
+    missing: tuple[int, ...] = ()
+    opened: dict[int, tuple[Opening, ...] | None] = field(default_factory=dict)
+    reference: dict[int, bytes] = field(default_factory=dict)
+    progress: int = 0
+    job: bytes = b""
+    plan: Plan = field(init=False)
+    _there: set[int] = field(default_factory=set)
+    _due: set[int] = field(default_factory=set)
+    _waiting: bool = False
+
+    def __post_init__(self) -> None:
+        """Draw the plan from the coordinator's secret and the header over the order."""
+        self.job = spec_digest(self.spec)
+        self.plan = plan(self.spec, plan_seed(self.job, self.secrets.assign, self.header))
+        for microjob in tuple(self.arrived):
+            self._note_there(microjob)
+
+    def begin(self, now: int) -> tuple[Instruction, ...]:
+        """Return the first instructions at the phase the ledger is in: a fresh job's, or a restarted one's.
+
+        Raises:
+            StoreError: the job has ended without a result, or never began.
+        """
+        if self.phase in {JobPhase.ABSENT, JobPhase.FAILED}:
+            raise StoreError(f"job {self.spec.job_id} is {self.phase.value} and cannot go on")
+        match self.phase:
+            case JobPhase.SUBMITTED:
+                return (self._log(self._scheduled(now)),)
+            case JobPhase.SCHEDULED:
+                return (self._log(self._started(now)),)
+            case JobPhase.RUNNING:
+                return self._run(now)
+            case JobPhase.CLOSED:
+                return self._draw(now)
+        return self._reveal(now)
+
+    def handle(self, stimulus: Stimulus, now: int) -> tuple[Instruction, ...]:
+        """Take one fact and say what follows from it."""
+        match stimulus:
+            case Logged():
+                self._waiting = False
+                return self._logged(stimulus, now)
+            case RootPosted(commitment=posted, time=time):
+                self.roots[posted.place.microjob] = posted
+                self.root_times[posted.place.microjob] = time
+                self._note_there(posted.place.microjob)
+            case RootLost(microjob=index):
+                self.lost.add(index)
+            case Arrived(microjob=index, outputs=outputs):
+                self.arrived[index] = outputs
+                self._note_there(index)
+            case Opened(microjob=index, openings=openings):
+                self.opened[index] = openings
+                return self._judge(now)
+            case Recomputed(block=block, digest=digest):
+                self.reference[block] = digest
+                self._due.discard(block)
+                return self._judge(now)
+            case Tick():
+                pass
+        return self._tick(now)
+
+    def next_deadline(self, now: int) -> int | None:
+        """Return the moment after which a Tick may change something, None when nothing waits for time."""
+        deadlines = self.spec.deadlines
+        if self.phase is JobPhase.RUNNING:
+            return deadlines.commit if now <= deadlines.commit else deadlines.upload
+        return deadlines.reveal if self.phase is JobPhase.CLOSED else None
+
+    def owner(self, microjob: int) -> bytes:
+        """Return the public key of the worker that holds a micro job."""
+        return bytes.fromhex(self.spec.pool[self.plan.microjobs[microjob].seat].worker)
+
+    def evidence(self) -> Evidence:
+        """Lay out what the judge may look at."""
+        indices = range(len(self.plan.microjobs))
+        return Evidence(
+            spec=self.spec,
+            job=self.job,
+            plan=self.plan,
+            challenged=challenged(self.spec, self.plan, self.chal),
+            submissions=tuple(
+                Submission(
+                    worker=self.owner(index),
+                    commitment=self.roots.get(index),
+                    delivered=None if index in self.missing else self.arrived.get(index),
+                    openings=self.opened.get(index),
+                )
+                for index in indices
+            ),
+        )
+
+    def _log(self, *payloads: say.Payload) -> Log:
+        self._waiting = True
+        return Log(payloads)
+
+    def _scheduled(self, now: int) -> say.JobScheduled:
+        workers = [self.owner(index) for index in range(len(self.plan.microjobs))]
+        root = commitment.assignments_root(self.job, self.secrets.assign, workers)
+        return say.JobScheduled(self.spec.job_id, self.spec.attempt, len(workers), root.hex(), now)
+
+    def _started(self, now: int) -> say.JobStarted:
+        return say.JobStarted(self.spec.job_id, self.spec.attempt, now)
+
+    def _logged(self, logged: Logged, now: int) -> tuple[Instruction, ...]:
+        match logged.payload:
+            case say.JobScheduled():
+                self.phase = JobPhase.SCHEDULED
+                return (self._log(self._started(now)),)
+            case say.JobStarted():
+                self.phase, self.started = JobPhase.RUNNING, logged.time
+                return self._run(now)
+            case say.UploadsClosed() as payload:
+                self.phase, self.closing = JobPhase.CLOSED, logged.header
+                self.missing, self.roots_root = payload.missing, bytes.fromhex(payload.roots_root)
+                return self._draw(now)
+            case say.ChallengeDrawn() as payload:
+                self.phase, self.chal = JobPhase.CHALLENGED, bytes.fromhex(payload.challenge)
+                return self._reveal(now)
+            case say.JobSettled():
+                self.phase = JobPhase.SETTLED
+                return self._judge(now)
+            case _:
+                return self._tick(now)
+
+    def _run(self, now: int) -> tuple[Instruction, ...]:
+        wanting = tuple(
+            each for each in self.plan.microjobs if each.index not in self.roots or each.index not in self.arrived
+        )
+        if wanting:
+            return (Dispatch(wanting),)
+        return self._tick(now)
+
+    def _tick(self, now: int) -> tuple[Instruction, ...]:
+        """Report progress, and close the uploads when all have come or their time is over."""
+        if self._waiting or self.phase not in {JobPhase.RUNNING, JobPhase.CLOSED}:
+            return ()
+        if self.phase is JobPhase.CLOSED:
+            return self._draw(now)
+        deadlines, count = self.spec.deadlines, len(self.plan.microjobs)
+        there = self._there
+        nothing_more = now > deadlines.upload or (now > deadlines.commit and len(there) == len(self.roots))
+        closing = len(there) == count or nothing_more
+        updates = self._updates(len(there), now)
+        if closing:
+            return (self._log(*updates, self._closed(there, now)),)
+        return (self._log(*updates),) if updates else ()
+
+    def _updates(self, there: int, now: int) -> tuple[say.JobProgressUpdate, ...]:
+        """Return one update for all arrivals since the last; numbers follow each other."""
+        updates = []
+        total = len(self.plan.microjobs)
+        while self.progress < there:
+            self.progress += 1
+            updates.append(
+                say.JobProgressUpdate(self.spec.job_id, self.spec.attempt, self.progress, self.progress, total, now)
+            )
+        return tuple(updates)
+
+    def _note_there(self, microjob: int) -> None:
+        """Count a micro job whose root is logged and whose bytes are here."""
+        if microjob in self.roots and microjob in self.arrived:
+            self._there.add(microjob)
+
+    def _closed(self, there: set[int], now: int) -> say.UploadsClosed:
+        roots = [self.roots.get(index) for index in range(len(self.plan.microjobs))]
+        root = commitment.roots_root([None if each is None else each.root for each in roots])
+        missing = missing_from(there, len(roots))
+        return say.UploadsClosed(self.spec.job_id, self.spec.attempt, root.hex(), missing, now)
+
+    def _draw(self, now: int) -> tuple[Instruction, ...]:
+        """Draw the challenge with the buyer's secret, or with the coordinator's once the buyer's time is over."""
+        buyer = self.secrets.buyer
+        if self._waiting or (buyer is None and now <= self.spec.deadlines.reveal):
+            return ()
+        secret = self.secrets.assign if buyer is None else buyer
+        chal = challenge(self.job, self.roots_root, self.closing, secret)
+        drawn = say.ChallengeDrawn(
+            job_id=self.spec.job_id,
+            attempt=self.spec.attempt,
+            header=self.closing.hex(),
+            roots_root=self.roots_root.hex(),
+            challenge=chal.hex(),
+            secret=secret.hex(),
+            drawn_by=say.Drawer.OPERATOR if buyer is None else say.Drawer.BUYER,
+            occurred_at=now,
+        )
+        return (self._log(drawn),)
+
+    def _reveal(self, now: int) -> tuple[Instruction, ...]:
+        wanting = tuple(
+            index
+            for index in range(len(self.plan.microjobs))
+            if index in self.roots and index not in self.missing and index in self.arrived
+        )
+        for index in range(len(self.plan.microjobs)):
+            if index not in wanting:
+                self.opened[index] = None
+        return (Reveal(wanting),) if wanting else self._judge(now)
+
+    def _judge(self, now: int) -> tuple[Instruction, ...]:
+        """Ask for what the judge still wants, then settle, and after settlement deliver."""
+        if self._waiting or self._due or len(self.opened) < len(self.plan.microjobs):
+            return ()
+        evidence = self.evidence()
+        blocks = wanted(evidence, self.reference)
+        if blocks:
+            self._due = set(blocks)
+            return (Recompute(blocks),)
+        judgement = judge(evidence, self.reference)
+        if self.phase is JobPhase.CHALLENGED:
+            return (self._log(settle_job(self.settling(evidence, judgement), now)),)
+        return (Deliver(judgement, evidence),)
+
+    def settling(self, evidence: Evidence, judgement: Judgement) -> Settling:
+        """Return what a settlement is made from."""
+        elapsed = [
+            self.root_times[index] - self.started if index in self.root_times else None
+            for index in range(len(self.plan.microjobs))
+        ]
+        return Settling(evidence, judgement, self.secrets.assign, tuple(elapsed), self.payees)

@@ -1,0 +1,240 @@
+"""From a wish to an order: the JobSpec with its law, price and deadlines, and the entries that must stand before it.
+
+Pure: sizes, keys, time and what the ledger knows are arguments.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from tallystick.job import (
+    PPM,
+    Deadlines,
+    Grid,
+    JobSpec,
+    Placement,
+    Price,
+    Seat,
+    TaskType,
+    Upscale,
+    VerificationClass,
+    VerificationPolicy,
+    parse_scale,
+    scale_text,
+)
+from tallystick.kernels.lanczos import KERNEL_NAME, target_size
+from tallystick.kernels.raster import Raster
+from tallystick.ledger import payloads as say
+from tallystick.ledger.records import Account, Node, View, account_key, node_key
+from tallystick.ledger.settlement import exposure, quote
+from tallystick.ledger.transactions import Draft
+from tallystick.node.identity import Identity
+from tallystick.primitives.digests import field_commitment, sha256
+from tallystick.slicing import layout
+from tallystick.verification.deterrence import NO_DETERRENCE
+
+DEFAULT_BLOCK: Final = 256
+DEFAULT_WORKERS: Final = 3
+DEFAULT_DUPLICATES: Final = 62_500
+DEFAULT_AUDIT: Final = 130_000
+BLOCKS_PER_MICROJOB: Final = 16
+MICROJOBS_PER_MACROJOB: Final = 10
+WEI_PER_PIXEL: Final = 10**9
+"""0.001 CPC for a million output pixels."""
+STAKE_IN_COSTS: Final = 10
+HOUR_MS: Final = 3_600_000
+BACKEND: Final = "numpy"
+INDEPENDENCE_NONE: Final = "independence: none"
+COPIES_REFEREE: Final = "copies: computed by the referee"
+
+
+class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long after the order each deadline lies, in milliseconds."""
+
+    commit: int = 6 * HOUR_MS
+    upload: int = 7 * HOUR_MS
+    reveal: int = 8 * HOUR_MS
+    judge: int = 7 * 24 * HOUR_MS
+    dispute: int = 8 * 24 * HOUR_MS
+    refund: int = 9 * 24 * HOUR_MS
+
+    def after(self, now: int) -> Deadlines:
+        """Return the deadlines of an order given now."""
+        return Deadlines(
+            commit=now + self.commit,
+            upload=now + self.upload,
+            reveal=now + self.reveal,
+            judge=now + self.judge,
+            dispute=now + self.dispute,
+            refund=now + self.refund,
+        )
+
+
+class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the buyer wants, kept privately by the home so that a restart can go on; paths never enter the log.
+
+    ``input`` is the SHA-256 of the input file's bytes, a blob of the home. ``operators`` counts who answers for the
+    workers; ``dishonest`` of them forge, in demonstrations and tests.
+    """
+
+    job_id: str
+    input: str
+    input_name: str
+    output_path: str
+    scale: str
+    created: int
+    block: int = DEFAULT_BLOCK
+    workers: int = DEFAULT_WORKERS
+    operators: int = 1
+    placement: Placement = Placement.SPREAD
+    duplicates: int | None = None
+    audit: int = DEFAULT_AUDIT
+    audit_blocks: int = 1
+    simulated: bool = False
+    dishonest: int = 0
+    windows: Windows = Windows()
+
+    @property
+    def duplicate_rate(self) -> int:
+        """Copies asked for: none by default where every block is audited."""
+        if self.duplicates is not None:
+            return self.duplicates
+        return 0 if self.audit == PPM else DEFAULT_DUPLICATES
+
+
+def make_spec(
+    wish: Wish, attempt: int, raster: Raster, input_digest: bytes, identity: Identity, *, chain_id: str, now: int
+) -> JobSpec:
+    """Write the order for an upscale.
+
+    Raises:
+        UsageError: scale, block side or size cannot be ordered.
+    """
+    scale = parse_scale(wish.scale)
+    width, height = target_size(raster.width, scale), target_size(raster.height, scale)
+    blocks = -(-width // wish.block) * -(-height // wish.block)
+    block_price = -(-WEI_PER_PIXEL * width * height // blocks)
+    referee_price = -(-block_price * 10 // 12)
+    salt = identity.salt("input", wish.job_id, attempt)
+    spec = JobSpec(
+        version=1,
+        chain_id=chain_id,
+        job_id=wish.job_id,
+        attempt=attempt,
+        requester=identity.requester().public.hex(),
+        task_type=TaskType.IMAGE_UPSCALING,
+        task=Upscale(
+            kernel=KERNEL_NAME,
+            scale=scale_text(scale),
+            source_width=raster.width,
+            source_height=raster.height,
+            target_width=width,
+            target_height=height,
+            channels=raster.channels,
+            depth=raster.depth,
+        ),
+        input=field_commitment(sha256(wish.job_id.encode()), "input", salt, input_digest).hex(),
+        grid=Grid(wish.block, BLOCKS_PER_MICROJOB, MICROJOBS_PER_MACROJOB),
+        pool=_pool(wish, identity),
+        policy=VerificationPolicy(
+            law=VerificationClass.EXACT,
+            placement=wish.placement,
+            duplicates=wish.duplicate_rate,
+            audit=wish.audit,
+            audit_blocks=BLOCKS_PER_MICROJOB if wish.audit == PPM else wish.audit_blocks,
+            ringers=0,
+            colluding=PPM if wish.operators == 1 else 0,
+            gain="0",
+            stake="0",
+            absence="0",
+        ),
+        price=Price(str(block_price), str(referee_price)),
+        deadlines=wish.windows.after(now),
+        labels=_labels(wish),
+        simulated=wish.simulated,
+    )
+    return _with_stakes(spec, referee_price)
+
+
+def _with_stakes(spec: JobSpec, referee_price: int) -> JobSpec:
+    """Set S = 10 C per micro job, and C for never committing."""
+    cost = referee_price * layout(spec).size
+    policy = msgspec.structs.replace(spec.policy, stake=str(STAKE_IN_COSTS * cost), absence=str(cost))
+    return msgspec.structs.replace(spec, policy=policy)
+
+
+def _pool(wish: Wish, identity: Identity) -> tuple[Seat, ...]:
+    return tuple(
+        Seat(identity.worker(wish.operators, seat).public.hex(), identity.operator(wish.operators, seat).public.hex())
+        for seat in range(wish.workers)
+    )
+
+
+def _labels(wish: Wish) -> tuple[str, ...]:
+    """Say what this order cannot promise: buyer, coordinator and workers share one home."""
+    labels = {INDEPENDENCE_NONE}
+    if wish.operators == 1:
+        labels.add(NO_DETERRENCE)
+        if wish.duplicate_rate:
+            labels.add(COPIES_REFEREE)
+    if wish.simulated:
+        labels.add("simulated: true")
+    return tuple(sorted(labels))
+
+
+def preparations(spec: JobSpec, wish: Wish, identity: Identity, view: View) -> tuple[Draft, ...]:
+    """Return what must stand in the log before the order: registrations, bonds, and play money for both sides."""
+    drafts: list[Draft] = []
+    counts, faucet = layout(spec), identity.faucet()
+    for seat, place in enumerate(spec.pool):
+        key = identity.worker(wish.operators, seat)
+        known = view.get(node_key(place.worker))
+        node = known if isinstance(known, Node) else None
+        if node is None or (node.simulated and not spec.simulated and node.locked == "0"):
+            drafts.append(Draft(key, _registration(identity, spec, wish.operators, seat)))
+        free = 0 if node is None else int(node.bond) - int(node.locked)
+        short = exposure(spec, counts, seat) - free
+        if short > 0:
+            drafts.append(Draft(faucet, say.Transfer(key.address, str(short))))
+            drafts.append(Draft(key, say.StakeDeposited(str(short))))
+    account = view.get(account_key(identity.requester().address))
+    balance = int(account.balance) if isinstance(account, Account) else 0
+    short = quote(spec).total - balance
+    if short > 0:
+        drafts.append(Draft(faucet, say.Transfer(identity.requester().address, str(short))))
+    return tuple(drafts)
+
+
+def _registration(identity: Identity, spec: JobSpec, operators: int, seat: int) -> say.NodeRegistered:
+    operator, payout = identity.operator(operators, seat), identity.payout(operators, seat)
+    consent = identity.consent(operator, identity.worker(operators, seat), spec.chain_id, payout)
+    return say.NodeRegistered(
+        operator=operator.public.hex(),
+        operator_signature=consent.hex(),
+        payout=payout,
+        tier=say.Tier.DECLARED,
+        backend=BACKEND,
+        simulated=spec.simulated,
+    )
+
+
+def order_drafts(spec: JobSpec, identity: Identity, commitments: tuple[bytes, bytes], now: int) -> tuple[Draft, ...]:
+    """Return the escrow and the order, which enter the log together; commitments are the coordinator's, the buyer's."""
+    price, requester = quote(spec), identity.requester()
+    assign, buyer = commitments
+    return (
+        Draft(
+            requester,
+            say.EscrowLocked(
+                job_id=spec.job_id,
+                attempt=spec.attempt,
+                work=str(price.work),
+                duplicates=str(price.duplicates),
+                audits=str(price.audits),
+                reserve=str(price.reserve),
+            ),
+        ),
+        Draft(requester, say.JobSubmitted(spec, assign.hex(), buyer.hex(), now)),
+    )

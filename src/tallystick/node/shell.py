@@ -1,0 +1,300 @@
+"""The node of one home: takes orders, has them run and delivered, and goes on after a crash.
+
+Everything that must survive is durable before the next step depends on it: the wish before the escrow, files before
+ArtifactPublished, the evidence together with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tallystick.commitment import Output, assign_commitment, buyer_commitment
+from tallystick.errors import CommitmentError, IncompleteError, PriceError, StoreError
+from tallystick.job import JobSpec, spec_digest
+from tallystick.kernels.raster import raster_digest
+from tallystick.ledger import payloads as say
+from tallystick.ledger.records import Job
+from tallystick.ledger.settlement import Quote, quote
+from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, JobPhase
+from tallystick.ledger.transactions import Draft, Transaction
+from tallystick.node.book import Book
+from tallystick.node.bundling import bundle, disclose, evidence_key, keep
+from tallystick.node.coordinator import Coordinator, Deliver, Secrets
+from tallystick.node.deliveries import deliveries_prefix, parse_delivery
+from tallystick.node.delivery import Delivered, assemble, bundle_path, claim, publish
+from tallystick.node.identity import Identity
+from tallystick.node.ordering import Wish, make_spec, order_drafts, preparations
+from tallystick.node.ports import Picture, Ports
+from tallystick.node.running import JobRun
+from tallystick.node.sequencer import Submission
+from tallystick.node.worker import Laborer
+from tallystick.primitives import canonical
+from tallystick.primitives.digests import field_commitment, sha256
+from tallystick.slicing import block_region
+
+Hire = Callable[[Wish, int], Laborer]
+"""Returns the worker of a seat; the composition root decides who is honest."""
+
+ATTEMPTS_MAX = 5
+WISH_PREFIX = "wish/"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An order that is ready to be locked: what it asks, what it costs, and the decoded input."""
+
+    wish: Wish
+    spec: JobSpec
+    price: Quote
+    picture: Picture
+
+
+class Node:
+    """One home's node, embedded in the process that holds the home's lock."""
+
+    def __init__(self, book: Book, ports: Ports, identity: Identity, hire: Hire) -> None:
+        """Bind an opened ledger to the world."""
+        self.book, self.ports, self.identity, self._hire = book, ports, identity, hire
+
+    def offer(self, wish: Wish, data: bytes) -> Offer:
+        """Decode the input and write the order; nothing is locked or kept yet."""
+        return self._offer(wish, 1, self.ports.images.decode(data))
+
+    def _offer(self, wish: Wish, attempt: int, picture: Picture) -> Offer:
+        spec = make_spec(
+            wish,
+            attempt,
+            picture.raster,
+            raster_digest(picture.raster),
+            self.identity,
+            chain_id=self.book.engine.parameters.chain_id,
+            now=self.ports.clock.now(),
+        )
+        return Offer(wish, spec, quote(spec), picture)
+
+    def accept(self, offer: Offer, data: bytes, price_max: int | None = None) -> None:
+        """Lock the price and log the order; the wish and its input are durable first.
+
+        Raises:
+            PriceError: it costs more than the buyer's maximum; nothing was locked.
+        """
+        if price_max is not None and offer.price.total > price_max:
+            raise PriceError(
+                f"the order locks {offer.price.total} wei, --max-price allows {price_max}: nothing was locked"
+            )
+        if sha256(data).hex() != offer.wish.input:
+            raise CommitmentError("input of the wish", expected=offer.wish.input, actual=sha256(data).hex())
+        self.ports.desk.write(self.ports.input_path(offer.wish.job_id), data)
+        self.ports.store.put_private([(WISH_PREFIX + offer.wish.job_id, canonical.encode(offer.wish))])
+        self._lock(offer)
+
+    def _lock(self, offer: Offer) -> None:
+        spec, view = offer.spec, self.book.engine.view
+        drafts = preparations(spec, offer.wish, self.identity, view)
+        if drafts:
+            self.book.must(Submission(drafts))
+        job, secrets = spec_digest(spec), self._secrets(spec)
+        commitments = (assign_commitment(job, secrets.assign), buyer_commitment(job, secrets.buyer or b""))
+        self.book.must(Submission(order_drafts(spec, self.identity, commitments, self.ports.clock.now())))
+
+    def _secrets(self, spec: JobSpec) -> Secrets:
+        """Return both secrets of an attempt: here both parties are one home, and the order's label says so."""
+        return Secrets(
+            assign=self.identity.job_secret("assign", spec.job_id, spec.attempt),
+            buyer=self.identity.job_secret("buyer", spec.job_id, spec.attempt),
+        )
+
+    def wish(self, job_id: str) -> Wish:
+        """Return what the buyer wanted.
+
+        Raises:
+            IncompleteError: this home never took such an order.
+        """
+        kept = self.ports.store.private(WISH_PREFIX + job_id)
+        if kept is None:
+            raise IncompleteError(f"job {job_id} was not ordered from this home")
+        return canonical.decode(kept, Wish, what="kept wish")
+
+    def wishes(self) -> tuple[Wish, ...]:
+        """Return every order this home took, oldest first."""
+        keys = self.ports.store.private_keys(WISH_PREFIX)
+        return tuple(sorted((self.wish(key.removeprefix(WISH_PREFIX)) for key in keys), key=lambda each: each.created))
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Return the jobs that have not been delivered, oldest first."""
+        return tuple(wish.job_id for wish in self.wishes() if self.ports.store.private(f"done/{wish.job_id}") is None)
+
+    def run(self, job_id: str, picture: Picture | None = None) -> str:
+        """Drive a job to its delivery from wherever the ledger says it stands; return where its output lies.
+
+        A deadline that passed while nobody was here refunds the attempt, slashes nobody, and orders the next one.
+        """
+        wish = self.wish(job_id)
+        held = self._picture(job_id) if picture is None else picture
+        for _ in range(ATTEMPTS_MAX):
+            job = self.book.job(job_id)
+            if job is not None and job.phase is not JobPhase.FAILED and not self._too_late(job_id, job):
+                self._drive(wish, job, held)
+                return wish.output_path
+            self._start_over(wish, job, held)
+        raise IncompleteError(f"job {job_id} missed its deadlines {ATTEMPTS_MAX} times; its money was refunded")
+
+    def _picture(self, job_id: str) -> Picture:
+        return self.ports.images.decode(self.ports.desk.read(self.ports.input_path(job_id)))
+
+    def _too_late(self, job_id: str, job: Job) -> bool:
+        deadlines, now = self.book.order(job_id, job.attempt).spec.deadlines, self.ports.clock.now()
+        if job.phase in UNCLOSED_PHASES:
+            return now > deadlines.commit
+        return job.phase in UPLOADED_PHASES and now > deadlines.judge
+
+    def _start_over(self, wish: Wish, job: Job | None, picture: Picture) -> None:
+        """Empty the escrow of a missed attempt, close it, and lock the next one."""
+        attempt = 1 if job is None else job.attempt
+        if job is not None and job.phase is not JobPhase.FAILED:
+            leave = say.EscrowRefunded if job.phase in UNCLOSED_PHASES else say.EscrowReleased
+            now, key = self.ports.clock.now(), self.identity.coordinator()
+            failed = say.JobFailed(wish.job_id, attempt, say.FailureCode.DEADLINE_PASSED, now)
+            self.book.must(Submission((Draft(key, leave(wish.job_id, attempt)), Draft(key, failed))))
+        self._lock(self._offer(wish, 1 if job is None else attempt + 1, picture))
+
+    def _drive(self, wish: Wish, job: Job, picture: Picture) -> None:
+        if job.phase is not JobPhase.PUBLISHED:
+            coordinator = self.coordinator(wish.job_id, job)
+            laborers = [self._hire(wish, seat) for seat in range(wish.workers)]
+            run = JobRun(self.book, self.ports, coordinator, picture, laborers)
+            self._deliver(wish, run, run.to_delivery())
+        self._finish(wish)
+
+    def coordinator(self, job_id: str, job: Job) -> Coordinator:
+        """Build the coordinator of a job's current attempt from what the ledger and this home know."""
+        order, closing = self.book.order(job_id, job.attempt), self.book.closing(job_id, job.attempt)
+        roots = self.book.roots(job_id)
+        closed = closing is not None and bool(closing.roots_root)
+        return Coordinator(
+            spec=order.spec,
+            secrets=self._secrets(order.spec),
+            header=self.book.header(order.height),
+            payees=self.book.payouts([seat.worker for seat in order.spec.pool]),
+            phase=job.phase,
+            started=closing.started if closing else 0,
+            closing=self.book.header(closing.height) if closing and closed else b"",
+            roots_root=bytes.fromhex(closing.roots_root) if closing else b"",
+            chal=bytes.fromhex(closing.challenge) if closing else b"",
+            missing=closing.missing if closing else (),
+            roots={index: posted for index, (posted, _) in roots.items()},
+            root_times={index: time for index, (_, time) in roots.items()},
+            arrived=self._arrived(job_id, job),
+            progress=job.progress,
+        )
+
+    def _arrived(self, job_id: str, job: Job) -> dict[int, tuple[Output, ...]]:
+        prefix = deliveries_prefix(job_id, job.attempt)
+        found = {}
+        for key in self.ports.store.private_keys(prefix):
+            kept = self.ports.store.private(key)
+            if kept is not None:
+                found[int(key.removeprefix(prefix))] = parse_delivery(kept)
+        return found
+
+    def _deliver(self, wish: Wish, run: JobRun, delivery: Deliver) -> None:
+        """Write the output, log JobCompleted, sign the files into place, log ArtifactPublished with the evidence."""
+        spec = run.coordinator.spec
+        plain = self.ports.scratch_path(wish.job_id)
+        sink = self.ports.images.writer(plain, spec, run.picture.icc_profile)
+        try:
+            raster = assemble(spec, run.coordinator.plan.layout, _fetcher(run, delivery), sink)
+        except BaseException:
+            sink.abort()
+            raise
+        completed = self._completed(spec, raster)
+        statement = claim(spec, completed.nid, self.ports.desk.name(wish.output_path))
+        origin = self.ports.input_path(wish.job_id)
+        files = publish(
+            self.ports.desk, self.ports.credentials, statement, plain=plain, origin=origin, output=wish.output_path
+        )
+        self._publish(run, delivery, raster, files)
+        self.ports.desk.remove(plain)
+
+    def _completed(self, spec: JobSpec, raster: bytes) -> Transaction:
+        """Return the JobCompleted that names this raster, logging it unless a restart finds it there."""
+        for _, entry in self.book.entries_of(spec.job_id):
+            if isinstance(entry.payload, say.JobCompleted) and entry.payload.attempt == spec.attempt:
+                return entry
+        payload = say.JobCompleted(
+            job_id=spec.job_id,
+            attempt=spec.attempt,
+            output=self._commitment(spec, "output", raster),
+            width=spec.task.target_width,
+            height=spec.task.target_height,
+            occurred_at=self.ports.clock.now(),
+        )
+        accepted, _ = self.book.must(Submission((Draft(self.identity.coordinator(), payload),)))
+        return accepted.transactions[0]
+
+    def _commitment(self, spec: JobSpec, name: str, value: bytes) -> str:
+        salt = self.identity.salt(name, spec.job_id, spec.attempt)
+        return field_commitment(spec_digest(spec), name, salt, value).hex()
+
+    def _publish(self, run: JobRun, delivery: Deliver, raster: bytes, files: Delivered) -> None:
+        spec = run.coordinator.spec
+        payload = say.ArtifactPublished(
+            job_id=spec.job_id,
+            attempt=spec.attempt,
+            artifact=self._commitment(spec, "artifact", files.artifact),
+            sidecar=self._commitment(spec, "sidecar", files.sidecar),
+            occurred_at=self.ports.clock.now(),
+        )
+        opened = disclose(
+            self.identity,
+            spec,
+            source=raster_digest(run.picture.raster),
+            raster=raster,
+            artifact=files.artifact,
+            sidecar=files.sidecar,
+        )
+        kept = keep(delivery.evidence, delivery.judgement, opened)
+        private = ((evidence_key(spec.job_id), kept),)
+        self.book.must(Submission((Draft(self.identity.coordinator(), payload),), private))
+
+    def bundle(self, job_id: str) -> bytes:
+        """Write a finished job's bundle under the newest checkpoint."""
+        kept, job = self.ports.store.private(evidence_key(job_id)), self.book.job(job_id)
+        pool = () if job is None else [seat.worker for seat in self.book.order(job_id, job.attempt).spec.pool]
+        return bundle(self.book.engine, job_id, pool, kept)
+
+    def _finish(self, wish: Wish) -> None:
+        """Write the bundle beside the output and forget the blocks, which the output now holds."""
+        self.ports.desk.write(bundle_path(wish.output_path), self.bundle(wish.job_id))
+        self._forget(wish.job_id)
+        self.ports.store.put_private([(f"done/{wish.job_id}", b"1")])
+
+    def _forget(self, job_id: str) -> None:
+        job = self.book.job(job_id)
+        if job is None:
+            raise StoreError(f"job {job_id} was delivered and is not in the ledger")
+        for outputs in self._arrived(job_id, job).values():
+            for output in outputs:
+                self.ports.blobs.delete(output.digest)
+        keys = self.ports.store.private_keys(deliveries_prefix(job_id, job.attempt))
+        self.ports.store.put_private([(key, None) for key in keys])
+        self.ports.desk.remove(self.ports.input_path(job_id))
+
+
+def _fetcher(run: JobRun, delivery: Deliver) -> Callable[[int], bytes]:
+    """Return how accepted blocks are read: kept bytes, or computed again when a power cut took them."""
+    accepted = {block.block: bytes.fromhex(block.accepted) for block in delivery.judgement.blocks}
+
+    def fetch(block: int) -> bytes:
+        kept = run.ports.blobs.get(accepted[block])
+        if kept is not None:
+            return kept
+        again = run.compute(block_region(run.coordinator.spec, run.coordinator.plan.layout, block))
+        if sha256(again) != accepted[block]:
+            raise CommitmentError(
+                f"block {block} computed again", expected=accepted[block].hex(), actual=sha256(again).hex()
+            )
+        return again
+
+    return fetch

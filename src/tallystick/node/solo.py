@@ -1,0 +1,234 @@
+"""The embedded engine: one sequencer, group commit, no empty blocks. Not Byzantine fault tolerant, and never called so.
+
+ABCI-shaped: check, propose, process, finalize, commit, snapshot. State is a fold over the log; readers see committed
+state only, since a block's writes are merged after the store's COMMIT and dropped when it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tallystick.errors import StoreError, TallyError, VerificationError
+from tallystick.ledger import machine
+from tallystick.ledger.block import Tip
+from tallystick.ledger.genesis import Genesis
+from tallystick.ledger.payloads import BlockHeader, JobSettled
+from tallystick.ledger.records import AnyRecord, Record
+from tallystick.ledger.transactions import Transaction, decode
+from tallystick.node.index import LogIndex
+from tallystick.node.ports import Batch, Clock, Store, Tiles
+from tallystick.node.sequencer import (
+    Block,
+    Outcome,
+    Parameters,
+    Position,
+    Submission,
+    initial_records,
+    make_block,
+    replay_block,
+    start,
+)
+from tallystick.primitives import canonical
+from tallystick.primitives.merkle import CompactRange, leaf_hash
+from tallystick.primitives.notes import Checkpoint, NoteVerifier, open_note
+from tallystick.receipts.log import TILE_WIDTH, growth
+from tallystick.receipts.proofs import LogTree
+
+SNAPSHOT_EVERY = 20_000
+
+CheckSettlement = Callable[[JobSettled], None]
+"""Recomputes a settlement from its evidence; raises VerificationError on any difference."""
+
+
+class _Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A folded state: where the ledger stood, and every record."""
+
+    height: int
+    header: str
+    state_root: str
+    time: int
+    tree: tuple[str, ...]
+    records: dict[str, AnyRecord]
+
+
+class Committed:
+    """The committed state: a plain dictionary that only the engine writes."""
+
+    def __init__(self, records: dict[str, Record]) -> None:
+        """Begin with these records."""
+        self.records = records
+
+    def get(self, key: str) -> Record | None:
+        """Return the record under a key, or None."""
+        return self.records.get(key)
+
+
+class SoloEngine:
+    """One sequencer over one store. Not for several threads: the shell's loop owns it."""
+
+    def __init__(self, parameters: Parameters, store: Store, tiles: Tiles, clock: Clock) -> None:
+        """Fold the log into state; the newest checkpoint must be over exactly these entries."""
+        self.parameters = parameters
+        self._store, self._tiles, self._clock = store, tiles, clock
+        self.view = Committed(initial_records(parameters.genesis))
+        self.position = start(parameters.genesis)
+        self.tree = LogTree()
+        self.index = LogIndex()
+        self._bundle: dict[int, bytes] = {}
+        self._snapshot_size = 0
+        self._open()
+
+    def check(self, transaction: Transaction) -> None:
+        """Check chain and signature of an entry that somebody sent."""
+        machine.check(transaction, self.parameters.chain_id)
+
+    def propose(self, submissions: Sequence[Submission]) -> Block | tuple[Outcome, ...]:
+        """Make a block of what is waiting; outcomes only when nothing was accepted."""
+        return make_block(self.parameters, self.position, self.view, submissions, self._clock.now())
+
+    def process(self, block: Block, check_settlement: CheckSettlement | None) -> None:
+        """Recompute what apply() cannot: a settlement's verdicts from the evidence.
+
+        Raises:
+            VerificationError: a settlement differs from its evidence, or comes without any.
+        """
+        for transaction in block.transactions:
+            if isinstance(transaction.payload, JobSettled):
+                if check_settlement is None:
+                    raise VerificationError("JobSettled", expected="evidence", actual="none")
+                check_settlement(transaction.payload)
+
+    def finalize(self, block: Block) -> bytes:
+        """Return the hash of the block's header; nothing is durable yet."""
+        return block.header.digest
+
+    def commit(self, block: Block) -> None:
+        """Make the block durable, then let readers see it, then publish its tiles."""
+        self._store.append(Batch(block.first, block.entries, block.checkpoint, block.private))
+        self.view.records.update(block.writes)
+        self.position = block.position
+        for index, entry in enumerate(block.entries, block.first):
+            self._note(index, entry)
+        self._publish(block.first, block.checkpoint)
+        if self.position.tree.size - self._snapshot_size >= SNAPSHOT_EVERY:
+            self.snapshot()
+
+    def _note(self, index: int, entry: bytes) -> None:
+        """Take one durable entry into the tree, the index, and the bundle that tiles are cut from."""
+        self.tree.append(leaf_hash(entry))
+        self.index.note(index, entry)
+        if index % TILE_WIDTH == 0:
+            self._bundle.clear()
+        self._bundle[index] = entry
+
+    def _publish(self, old_size: int, checkpoint: str) -> None:
+        """Publish the growth since a size; entries that left memory come from the store."""
+        self._tiles.publish(growth(self.tree, old_size, self.tree.size, self.entry), checkpoint)
+
+    def entry(self, index: int) -> bytes:
+        """Return one durable entry."""
+        held = self._bundle.get(index)
+        return next(self._store.entries(index, index + 1)) if held is None else held
+
+    def run(
+        self, submissions: Sequence[Submission], check_settlement: CheckSettlement | None = None
+    ) -> tuple[tuple[Outcome, ...], Block | None]:
+        """Take one group of submissions through propose, process, finalize and commit."""
+        proposed = self.propose(submissions)
+        if not isinstance(proposed, Block):
+            return proposed, None
+        self.process(proposed, check_settlement)
+        self.finalize(proposed)
+        self.commit(proposed)
+        return proposed.outcomes, proposed
+
+    def snapshot(self) -> None:
+        """Keep the folded state, so that the next start replays less."""
+        tip, tree = self.position.tip, self.position.tree
+        data = canonical.encode(
+            {
+                "header": tip.header.hex(),
+                "height": tip.height,
+                "records": self.view.records,
+                "state_root": tip.state_root.hex(),
+                "time": tip.time,
+                "tree": [digest.hex() for digest in tree.hashes],
+            }
+        )
+        self._store.save_snapshot(tree.size, data)
+        self._snapshot_size = tree.size
+
+    def checkpoint(self) -> str:
+        """Return the newest checkpoint.
+
+        Raises:
+            StoreError: the log is still empty.
+        """
+        note = self._store.checkpoint()
+        if note is None:
+            raise StoreError("the log is empty: it has no checkpoint yet")
+        return note
+
+    def _open(self) -> None:
+        size = self._store.size()
+        kept = self._store.snapshot()
+        begin = 0
+        if kept is not None and kept[0] <= size:
+            begin = kept[0]
+            self._restore(begin, kept[1])
+        for index, entry in enumerate(self._store.entries(0, begin)):
+            self._note(index, entry)
+        self._replay(begin, size)
+        if size:
+            self._check_checkpoint(size)
+            self._repair_tiles(size)
+
+    def _repair_tiles(self, size: int) -> None:
+        """Publish what a crash between COMMIT and publishing left out; a foreign checkpoint counts for nothing."""
+        seen = self._tiles.published()
+        if seen == self.checkpoint():
+            return
+        self._publish(0 if seen is None else self._agreed_size(seen, size), self.checkpoint())
+
+    def _agreed_size(self, note: str, size: int) -> int:
+        try:
+            text, _ = open_note(note, [NoteVerifier.parse(self.genesis.log_vkey)])
+            held = Checkpoint.parse(text)
+        except TallyError:
+            return 0
+        return held.size if held.size <= size and self.tree.root(held.size) == held.root else 0
+
+    def _restore(self, size: int, data: bytes) -> None:
+        snapshot = canonical.decode(data, _Snapshot, what="snapshot", bytes_max=1 << 40)
+        tip = Tip(snapshot.height, bytes.fromhex(snapshot.header), bytes.fromhex(snapshot.state_root), snapshot.time)
+        tree = CompactRange(size, tuple(bytes.fromhex(digest) for digest in snapshot.tree))
+        self.position, self._snapshot_size = Position(tip, tree), size
+        self.view = Committed(dict(snapshot.records))
+
+    def _replay(self, start_at: int, stop: int) -> None:
+        """Apply every block after the snapshot again."""
+        pending: list[bytes] = []
+        for index, entry in enumerate(self._store.entries(start_at, stop), start_at):
+            pending.append(entry)
+            self._note(index, entry)
+            if b'"type":"BlockHeader"' in entry and isinstance(decode(entry).payload, BlockHeader):
+                replayed = replay_block(self.parameters.genesis, self.position, self.view, pending)
+                self.position = replayed.position
+                self.view.records.update(replayed.writes)
+                pending = []
+        if pending:
+            raise StoreError(f"the log ends in {len(pending)} entries without a block header")
+
+    def _check_checkpoint(self, size: int) -> None:
+        verifier = NoteVerifier.parse(self.genesis.log_vkey)
+        text, _ = open_note(self.checkpoint(), [verifier])
+        held = Checkpoint.parse(text)
+        if (held.size, held.root) != (size, self.position.tree.root()):
+            raise StoreError(f"the checkpoint is over {held.size} entries, the log holds {size}: the file is damaged")
+
+    @property
+    def genesis(self) -> Genesis:
+        """The ledger's parameters."""
+        return self.parameters.genesis
