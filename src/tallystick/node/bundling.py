@@ -77,6 +77,14 @@ def disclose(
     )
 
 
+def kept_digests(kept: bytes) -> frozenset[bytes]:
+    """Return the digest of every block that a finished job left among the blobs, the referee's included."""
+    evidence = canonical.decode(kept, KeptEvidence, what="kept evidence", bytes_max=KEPT_BYTES_MAX)
+    named = {digest for block in evidence.verdicts for digest in (block.accepted, block.reference)}
+    named |= {slot.digest for block in evidence.verdicts for slot in block.slots}
+    return frozenset(bytes.fromhex(digest) for digest in named if digest is not None)
+
+
 def bundle(engine: SoloEngine, job_id: str, pool: Iterable[str], kept: bytes | None) -> bytes:
     """Write a finished job's bundle under the newest checkpoint.
 

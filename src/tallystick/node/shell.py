@@ -19,7 +19,7 @@ from tallystick.ledger.settlement import Quote, quote
 from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, JobPhase
 from tallystick.ledger.transactions import Draft, Transaction
 from tallystick.node.book import Book
-from tallystick.node.bundling import bundle, disclose, evidence_key, keep
+from tallystick.node.bundling import bundle, disclose, evidence_key, keep, kept_digests
 from tallystick.node.coordinator import Coordinator, Deliver, Secrets
 from tallystick.node.deliveries import deliveries_prefix, parse_delivery
 from tallystick.node.delivery import Delivered, assemble, bundle_path, claim, publish
@@ -274,9 +274,8 @@ class Node:
         job = self.book.job(job_id)
         if job is None:
             raise StoreError(f"job {job_id} was delivered and is not in the ledger")
-        for outputs in self._arrived(job_id, job).values():
-            for output in outputs:
-                self.ports.blobs.delete(output.digest)
+        for digest in kept_digests(self.ports.store.private(evidence_key(job_id)) or b""):
+            self.ports.blobs.delete(digest)
         keys = self.ports.store.private_keys(deliveries_prefix(job_id, job.attempt))
         self.ports.store.put_private([(key, None) for key in keys])
         self.ports.desk.remove(self.ports.input_path(job_id))
