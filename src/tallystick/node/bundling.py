@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from tallystick.audit.bundle import (
@@ -18,8 +16,9 @@ from tallystick.audit.bundle import (
 )
 from tallystick.errors import IncompleteError
 from tallystick.job import JobSpec
+from tallystick.node.book import Book
 from tallystick.node.identity import Identity
-from tallystick.node.solo import SoloEngine
+from tallystick.node.ports import Store
 from tallystick.primitives import canonical
 from tallystick.verification.verdict import BlockVerdict, Evidence, Judgement, Submission
 
@@ -85,16 +84,18 @@ def kept_digests(kept: bytes) -> frozenset[bytes]:
     return frozenset(bytes.fromhex(digest) for digest in named if digest is not None)
 
 
-def bundle(engine: SoloEngine, job_id: str, pool: Iterable[str], kept: bytes | None) -> bytes:
-    """Write a finished job's bundle under the newest checkpoint.
+def bundle(book: Book, store: Store, job_id: str) -> bytes:
+    """Write a finished job's bundle under the newest checkpoint; reading is enough for it.
 
     Raises:
         IncompleteError: the job is unknown, or has not ended yet.
     """
+    engine, job, kept = book.engine, book.job(job_id), store.private(evidence_key(job_id))
     indices = engine.index.jobs.get(job_id)
-    if indices is None or kept is None:
+    if indices is None or job is None or kept is None:
         raise IncompleteError(f"job {job_id} has no finished result here: see `tally jobs`")
     evidence = canonical.decode(kept, KeptEvidence, what="kept evidence", bytes_max=KEPT_BYTES_MAX)
+    pool = [seat.worker for seat in book.order(job_id, job.attempt).spec.pool]
     chosen = {index for worker in pool for index in engine.index.nodes.get(worker, ())}
     chosen.update(indices, engine.index.headers_over(min(indices), max(indices)))
     entries = tuple(

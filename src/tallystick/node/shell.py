@@ -28,8 +28,8 @@ from tallystick.node.ordering import Wish, make_spec, order_drafts, preparations
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.running import JobRun
 from tallystick.node.sequencer import Submission
+from tallystick.node.wishes import Wishes
 from tallystick.node.worker import Laborer
-from tallystick.primitives import canonical
 from tallystick.primitives.digests import field_commitment, sha256
 from tallystick.slicing import block_region
 
@@ -37,7 +37,6 @@ Hire = Callable[[Wish, int], Laborer]
 """Returns the worker of a seat; the composition root decides who is honest."""
 
 ATTEMPTS_MAX = 5
-WISH_PREFIX = "wish/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,7 @@ class Node:
     def __init__(self, book: Book, ports: Ports, identity: Identity, hire: Hire) -> None:
         """Bind an opened ledger to the world."""
         self.book, self.ports, self.identity, self._hire = book, ports, identity, hire
+        self.wishes = Wishes(ports.store)
 
     def offer(self, wish: Wish, data: bytes) -> Offer:
         """Decode the input and write the order; nothing is locked or kept yet."""
@@ -86,7 +86,7 @@ class Node:
         if sha256(data).hex() != offer.wish.input:
             raise CommitmentError("input of the wish", expected=offer.wish.input, actual=sha256(data).hex())
         self.ports.desk.write(self.ports.input_path(offer.wish.job_id), data)
-        self.ports.store.put_private([(WISH_PREFIX + offer.wish.job_id, canonical.encode(offer.wish))])
+        self.wishes.keep(offer.wish)
         self._lock(offer)
 
     def _lock(self, offer: Offer) -> None:
@@ -105,32 +105,12 @@ class Node:
             buyer=self.identity.job_secret("buyer", spec.job_id, spec.attempt),
         )
 
-    def wish(self, job_id: str) -> Wish:
-        """Return what the buyer wanted.
-
-        Raises:
-            IncompleteError: this home never took such an order.
-        """
-        kept = self.ports.store.private(WISH_PREFIX + job_id)
-        if kept is None:
-            raise IncompleteError(f"job {job_id} was not ordered from this home")
-        return canonical.decode(kept, Wish, what="kept wish")
-
-    def wishes(self) -> tuple[Wish, ...]:
-        """Return every order this home took, oldest first."""
-        keys = self.ports.store.private_keys(WISH_PREFIX)
-        return tuple(sorted((self.wish(key.removeprefix(WISH_PREFIX)) for key in keys), key=lambda each: each.created))
-
-    def unfinished(self) -> tuple[str, ...]:
-        """Return the jobs that have not been delivered, oldest first."""
-        return tuple(wish.job_id for wish in self.wishes() if self.ports.store.private(f"done/{wish.job_id}") is None)
-
     def run(self, job_id: str, picture: Picture | None = None) -> str:
         """Drive a job to its delivery from wherever the ledger says it stands; return where its output lies.
 
         A deadline that passed while nobody was here refunds the attempt, slashes nobody, and orders the next one.
         """
-        wish = self.wish(job_id)
+        wish = self.wishes.get(job_id)
         held = self._picture(job_id) if picture is None else picture
         for _ in range(ATTEMPTS_MAX):
             job = self.book.job(job_id)
@@ -260,15 +240,13 @@ class Node:
 
     def bundle(self, job_id: str) -> bytes:
         """Write a finished job's bundle under the newest checkpoint."""
-        kept, job = self.ports.store.private(evidence_key(job_id)), self.book.job(job_id)
-        pool = () if job is None else [seat.worker for seat in self.book.order(job_id, job.attempt).spec.pool]
-        return bundle(self.book.engine, job_id, pool, kept)
+        return bundle(self.book, self.ports.store, job_id)
 
     def _finish(self, wish: Wish) -> None:
         """Write the bundle beside the output and forget the blocks, which the output now holds."""
         self.ports.desk.write(bundle_path(wish.output_path), self.bundle(wish.job_id))
         self._forget(wish.job_id)
-        self.ports.store.put_private([(f"done/{wish.job_id}", b"1")])
+        self.wishes.finish(wish.job_id)
 
     def _forget(self, job_id: str) -> None:
         job = self.book.job(job_id)

@@ -1,0 +1,56 @@
+"""What buyers of this home asked for, as private values of its store: kept from before the money is locked.
+
+A wish that is not done is a promise that a restart must keep; nothing here enters the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tallystick.errors import IncompleteError
+from tallystick.node.ordering import Wish
+from tallystick.node.ports import Store
+from tallystick.primitives import canonical
+
+WISH_PREFIX: Final = "wish/"
+DONE_PREFIX: Final = "done/"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The wishes of one home, over its store."""
+
+    store: Store
+
+    def keep(self, wish: Wish) -> None:
+        """Make a wish durable."""
+        self.store.put_private([(WISH_PREFIX + wish.job_id, canonical.encode(wish))])
+
+    def get(self, job_id: str) -> Wish:
+        """Return what the buyer wanted.
+
+        Raises:
+            IncompleteError: this home never took such an order.
+        """
+        kept = self.store.private(WISH_PREFIX + job_id)
+        if kept is None:
+            raise IncompleteError(f"job {job_id} was not ordered from this home: `tally jobs` lists those that were")
+        return canonical.decode(kept, Wish, what="kept wish")
+
+    def every(self) -> tuple[Wish, ...]:
+        """Return every wish, oldest first."""
+        names = [key.removeprefix(WISH_PREFIX) for key in self.store.private_keys(WISH_PREFIX)]
+        return tuple(sorted((self.get(name) for name in names), key=lambda wish: (wish.created, wish.job_id)))
+
+    def finish(self, job_id: str) -> None:
+        """Note that a wish is fulfilled."""
+        self.store.put_private([(DONE_PREFIX + job_id, b"1")])
+
+    def is_done(self, job_id: str) -> bool:
+        """Tell whether a wish is fulfilled: everything delivered, bundle included."""
+        return self.store.private(DONE_PREFIX + job_id) is not None
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Return the jobs that are not done, oldest first."""
+        return tuple(wish.job_id for wish in self.every() if not self.is_done(wish.job_id))
