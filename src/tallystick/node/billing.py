@@ -9,7 +9,6 @@ from tallystick.ledger import payloads as say
 from tallystick.ledger.transactions import Transaction
 from tallystick.primitives.amounts import parse_wei
 
-
 _Exit = say.JobSettled | say.EscrowRefunded | say.EscrowReleased | say.EscrowResolved
 
 
