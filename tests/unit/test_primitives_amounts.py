@@ -96,3 +96,10 @@ def test_the_wire_pattern_stops_at_the_end_of_the_text() -> None:
     for text in ("10\n", "010", "", "1" * 79, "1a"):
         with pytest.raises(msgspec.ValidationError):
             msgspec.json.decode(msgspec.json.encode(text), type=WeiText)
+
+
+def test_the_largest_amount_is_that_of_the_evm() -> None:
+    assert parse_wei(str(2**256 - 1)) == WEI_MAX == 2**256 - 1
+    assert parse_cpc(format_cpc(Wei(WEI_MAX))) == WEI_MAX
+    with pytest.raises(MalformedError, match="between 0"):
+        parse_wei(str(2**256))

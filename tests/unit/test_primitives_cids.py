@@ -38,8 +38,9 @@ def test_known_cids() -> None:
     ],
 )
 def test_what_is_no_raw_cid_is_malformed(text: str) -> None:
-    with pytest.raises(MalformedError, match="CID"):
+    with pytest.raises(MalformedError, match="CID") as caught:
         parse_raw_cid(text)
+    assert type(caught.value) is MalformedError
 
 
 def test_a_second_spelling_is_refused() -> None:

@@ -50,6 +50,18 @@ def test_a_draw_of_everything_is_a_permutation_and_prefixes_agree() -> None:
     for count in (0, 1, 17, 200):
         assert draw(b"context", count, 257) == everything[:count]
     assert draw(b"other", 257, 257) != everything
+    assert draw(b"one", 1, 1) == (0,)
+
+
+@pytest.mark.parametrize("n", [2, 17, 257, 1000])
+def test_a_draw_reads_one_endless_stream(n: int) -> None:
+    """The definition over a stream far longer than any draw needs; a full one outgrows a first guess."""
+    stream = hashlib.shake_256(b"endless").digest(8 * 40 * n)
+    words = (int.from_bytes(stream[at : at + 8], "big") for at in range(0, len(stream), 8))
+    expected = tuple(dict.fromkeys(word % n for word in words if word < 2**64 // n * n))
+    assert len(expected) == n
+    for count in (1, n // 2, n):
+        assert draw(b"endless", count, n) == expected[:count]
 
 
 def test_a_draw_skips_words_in_the_biased_tail() -> None:

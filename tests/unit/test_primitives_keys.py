@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from coincurve import PublicKey
 
 from tallystick.errors import MalformedError, NotCanonicalError, SignatureError
 from tallystick.primitives.bech32 import encode_address
@@ -170,6 +171,12 @@ def test_small_r_and_s_reach_the_curve_and_fail_there() -> None:
             check_signature(PUBLIC, DIGEST, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
 
+def test_the_largest_low_s_is_not_yet_high() -> None:
+    for s, reason in ((ORDER // 2, "a signature by"), (ORDER // 2 + 1, "low")):
+        with pytest.raises(SignatureError, match=reason):
+            check_signature(PUBLIC, DIGEST, (1).to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+
 def test_every_flipped_bit_of_a_signature_is_refused() -> None:
     signature = KEY.sign(DIGEST)
     for bit in range(512):
@@ -199,6 +206,8 @@ def test_another_digest_or_key_is_refused() -> None:
         b"\x02" + b"\xff" * 32,
         b"\x02" + bytes(31) + b"\x05",
         b"\x06" + bytes(64),
+        PublicKey(PUBLIC).format(compressed=False),
+        b"\x07" + PublicKey(PUBLIC).format(compressed=False)[1:],
     ],
 )
 def test_what_is_no_compressed_point_is_refused(public: bytes) -> None:

@@ -193,6 +193,7 @@ def test_equal_and_empty_trees_need_an_empty_proof() -> None:
         (5, 5, (OTHER,), ROOTS[5], ROOTS[5]),
         (5, 5, (), ROOTS[5], OTHER),
         (-1, 5, (), EMPTY_ROOT, ROOTS[5]),
+        (8, 4, (), ROOTS[8], ROOTS[8]),
         (5, 6, (), ROOTS[5], ROOTS[6]),
     ):
         refused(ConsistencyError, check_consistency, *claim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 
@@ -154,6 +155,7 @@ def test_text_may_contain_empty_lines_and_splits_at_the_last() -> None:
     text = "one\n\n\u2014 not a signature\n\ntwo è\n"
     assert open_note(LOG.sign(text), KNOWN)[0] == text
     assert split_note(LOG.sign(text))[0] == text
+    assert open_note(LOG.sign("\n"), KNOWN)[0] == "\n"
 
 
 @pytest.mark.parametrize("text", ["", "no newline", "tab\t\n", "nul\0\n", "surrogate\ud800\n"])
@@ -194,6 +196,15 @@ def test_a_seed_has_32_bytes_and_does_not_show() -> None:
 def test_a_verifier_key_with_one_fault_is_malformed(vkey: str) -> None:
     with pytest.raises(MalformedError, match="verifier key"):
         NoteVerifier.parse(vkey)
+
+
+@pytest.mark.parametrize(
+    "material", [b"\x02" + bytes(32), b"\x06" + bytes(32), b"\x01" + bytes(33), b"\x01" + bytes(31), b"\x01"]
+)
+def test_a_verifier_key_of_another_kind_or_length_is_malformed(material: bytes) -> None:
+    key_id = hashlib.sha256(b"name\n" + material).hexdigest()[:8]
+    with pytest.raises(MalformedError, match="not an Ed25519"):
+        NoteVerifier.parse(f"name+{key_id}+{base64.b64encode(material).decode()}")
 
 
 def test_base64_of_a_verifier_key_may_hold_a_plus() -> None:

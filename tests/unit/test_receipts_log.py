@@ -201,6 +201,7 @@ def test_bundles_read_and_write() -> None:
     data = encode_bundle(entries)
     assert data[:3] == b"\0\0\0"
     assert parse_bundle(data, 3) == entries
+    assert parse_bundle(encode_bundle(entries[::-1]), 3) == entries[::-1]
     for width in (2, 4):
         with pytest.raises(MalformedError, match="entry bundle"):
             parse_bundle(data, width)

@@ -53,6 +53,8 @@ def test_a_log_of_one_entry_needs_no_hash() -> None:
     proof = prove(tree, 0, LOG.sign(head(ORIGIN, tree).text()))
     assert proof.encode().startswith("c2sp.org/tlog-proof@v1\nindex 0\n\nlog.example")
     assert TlogProof.parse(proof.encode()) == proof
+    last = replace(proof, index=2**53 - 1)
+    assert TlogProof.parse(last.encode()) == last
     check(proof, LEAVES[0], origin=ORIGIN, log=[LOG.verifier])
 
 
@@ -176,6 +178,7 @@ def test_malleable_hashes_and_too_many_are_refused() -> None:
     assert base64.b64decode(twin) == base64.b64decode(line)
     with pytest.raises(MalformedError, match="canonical"):
         TlogProof.parse(TEXT.replace(line, twin))
+    assert len(TlogProof.parse(TEXT.replace(line, "\n".join([line] * 60))).hashes) == 63
     with pytest.raises(TooLargeError, match="hashes"):
         TlogProof.parse(TEXT.replace(line, "\n".join([line] * 64)))
     with pytest.raises(TooLargeError, match="characters"):
