@@ -5,10 +5,11 @@ Knows bytes and their order. Wei and states never become SQL integers: they stan
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final
 
 import apsw
 
@@ -21,27 +22,23 @@ create table if not exists meta(name text primary key, value blob not null) with
 create table if not exists private(name text primary key, value blob not null) without rowid;
 create table if not exists snapshot(id integer primary key check (id = 1), size integer not null, data blob not null);
 """
+COUNT: Final = "select coalesce(max(idx) + 1, 0) from entry"
 READ_CHUNK: Final = 4096
+BUSY_MS: Final = 5000
 
 
 class SqliteStore:
     """One database file; safe for several threads of one process."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open or create the file.
+        """Open or create the file; a reader sees the one moment at which it opened, whatever a writer does meanwhile.
 
         Raises:
             StoreError: it cannot be opened, or is no database of ours.
         """
         self._lock = threading.Lock()
-        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
-            self._db = apsw.Connection(str(path), flags=flags)
-            self._db.set_busy_timeout(5000)
-            if not read_only:
-                self._db.execute("pragma journal_mode=wal")
-                self._db.execute("pragma synchronous=full")
-                self._db.execute(SCHEMA)
+            self._db = _reader(path) if read_only else _writer(path)
         except apsw.Error as error:
             raise StoreError(f"the ledger file {path.name} cannot be opened: {error}") from error
 
@@ -76,21 +73,17 @@ class SqliteStore:
 
     def size(self) -> int:
         """Return how many entries are durable."""
-        with self._lock:
-            return self._count()
+        return int(self._rows(COUNT)[0][0])
 
     def entries(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield durable entries in order."""
         while start < stop:
             end = min(stop, start + READ_CHUNK)
-            with self._lock:
-                rows = self._db.execute(
-                    "select body from entry where idx >= ? and idx < ? order by idx", (start, end)
-                ).fetchall()
+            rows = self._rows("select body from entry where idx >= ? and idx < ? order by idx", (start, end))
             if len(rows) != end - start:
                 raise StoreError(f"the ledger file lacks entries between {start} and {end}")
             for (body,) in rows:
-                yield cast("bytes", body)
+                yield bytes(body)
             start = end
 
     def checkpoint(self) -> str | None:
@@ -100,9 +93,8 @@ class SqliteStore:
 
     def snapshot(self) -> tuple[int, bytes] | None:
         """Return the newest snapshot and how many entries it covers."""
-        with self._lock:
-            row = self._db.execute("select size, data from snapshot").fetchone()
-        return None if row is None else (int(row[0]), bytes(row[1]))
+        rows = self._rows("select size, data from snapshot")
+        return (int(rows[0][0]), bytes(rows[0][1])) if rows else None
 
     def save_snapshot(self, size: int, data: bytes) -> None:
         """Make a snapshot durable; it replaces the older one."""
@@ -115,10 +107,7 @@ class SqliteStore:
 
     def private_keys(self, prefix: str) -> tuple[str, ...]:
         """Return the keys of private values under a prefix, sorted."""
-        with self._lock:
-            rows = self._db.execute(
-                "select name from private where substr(name, 1, ?) = ? order by name", (len(prefix), prefix)
-            ).fetchall()
+        rows = self._rows("select name from private where substr(name, 1, ?) = ? order by name", (len(prefix), prefix))
         return tuple(str(name) for (name,) in rows)
 
     def put_private(self, values: Sequence[tuple[str, bytes | None]]) -> None:
@@ -131,16 +120,47 @@ class SqliteStore:
                     self._db.execute("insert or replace into private(name, value) values (?, ?)", (key, value))
 
     def _count(self) -> int:
-        row = self._db.execute("select coalesce(max(idx) + 1, 0) from entry").fetchone()
+        row = self._db.execute(COUNT).fetchone()
         return 0 if row is None else int(row[0])
 
     def _value(self, statement: str, bindings: tuple[str, ...] = ()) -> bytes | None:
-        with self._lock:
-            row = self._db.execute(statement, bindings).fetchone()
-        return None if row is None else bytes(row[0])
+        rows = self._rows(statement, bindings)
+        return bytes(rows[0][0]) if rows else None
+
+    def _rows(self, statement: str, bindings: tuple[str | int, ...] = ()) -> list[tuple[Any, ...]]:
+        """Read under the lock.
+
+        Raises:
+            StoreError: the file is damaged or busy.
+        """
+        try:
+            with self._lock:
+                return self._db.execute(statement, bindings).fetchall()
+        except apsw.Error as error:
+            raise StoreError(f"the ledger file cannot be read: {error}") from error
 
     def _writing(self) -> _Writing:
         return _Writing(self._db, self._lock)
+
+
+def _writer(path: Path) -> apsw.Connection:
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+    db.set_busy_timeout(BUSY_MS)
+    db.execute("pragma journal_mode=wal")
+    db.execute("pragma synchronous=full")
+    db.execute(SCHEMA)
+    return db
+
+
+def _reader(path: Path) -> apsw.Connection:
+    """Open for reading and hold the moment; a folder that cannot be written is read without the log beside the file."""
+    plain = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    name = f"{path.absolute().as_uri()}?immutable=1" if plain else str(path)
+    db = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY | (apsw.SQLITE_OPEN_URI if plain else 0))
+    db.set_busy_timeout(BUSY_MS)
+    db.execute("begin")
+    db.execute("select count(*) from meta").fetchall()
+    return db
 
 
 class _Writing:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from tallystick.errors import StoreError
+from tallystick.node.ports import Store
 from tallystick.receipts.log import TILE_WIDTH, TileName
 
 CHECKPOINT: Final = "checkpoint"
@@ -39,3 +41,25 @@ class FolderTiles:
         temporary = path.with_name(f"{path.name}.tmp")
         temporary.write_bytes(data)
         temporary.replace(path)
+
+
+class NoTiles:
+    """The public face of a log that is only read: it counts as published, so nothing is repaired or written."""
+
+    def __init__(self, store: Store) -> None:
+        """Answer with the store's own checkpoint."""
+        self._store = store
+
+    def published(self) -> str | None:
+        """Return the newest durable checkpoint."""
+        return self._store.checkpoint()
+
+    def publish(self, files: Iterable[tuple[TileName, bytes]], checkpoint: str) -> None:
+        """Refuse: whoever reads writes nothing.
+
+        Raises:
+            StoreError: always.
+        """
+        raise StoreError(
+            f"a log opened for reading cannot publish {checkpoint.splitlines()[0]} and {len(list(files))} tiles"
+        )

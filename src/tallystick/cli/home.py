@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
     from tallystick.adapters.sqlite import SqliteStore
     from tallystick.ledger.genesis import Genesis
     from tallystick.ledger.transactions import Transaction
+    from tallystick.node.book import Book
     from tallystick.node.identity import Identity
     from tallystick.node.ordering import Wish
     from tallystick.node.shell import Node
+    from tallystick.node.wishes import Wishes
     from tallystick.node.worker import Laborer
 
 HOME_VARIABLE: Final = "TALLY_HOME"
 PASSPHRASE_VARIABLE: Final = "TALLY_PASSPHRASE"  # noqa: S105 - the variable's name
 TRUST_FILE: Final = "trust.toml"
 KEYSTORE_FILE: Final = "master.key"
+LEDGER_FILE: Final = "ledger.sqlite"
+LOCK_FILE: Final = "lock"
+LOCK_ATTEMPTS: Final = 10
+LOCK_WAIT_S: Final = 0.03
 DAY_MS: Final = 86_400_000
 
 
@@ -65,26 +72,44 @@ def locked(path: Path) -> Iterator[None]:
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = (path / "lock").open("w")
+        descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise HomeError(f"the home folder {path} cannot be used: {error.strerror}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise HomeError(f"another tally process works in {path}: wait for it, or set {HOME_VARIABLE}") from error
-        yield
-
-
-def is_locked(path: Path) -> bool:
-    """Tell whether another process works in a home."""
-    if not (path / "lock").exists():
-        return False
+        reason = f"{error.strerror}: set {HOME_VARIABLE} to a folder that can be written"
+        raise HomeError(f"the home folder {path} cannot be used: {reason}") from error
     try:
-        with locked(path):
-            return False
-    except HomeError:
-        return True
+        _take_lock(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take_lock(descriptor: int, path: Path) -> None:
+    """Try for a moment, since a process that merely asks whether the lock is held holds it for microseconds."""
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_WAIT_S if attempt + 1 < LOCK_ATTEMPTS else 0)
+        else:
+            return
+    who = f"another tally process ({holder})" if (holder := lock_holder(path)) else "another tally process"
+    raise HomeError(f"{who} works in {path}: wait for it, or set {HOME_VARIABLE} to a folder of your own")
+
+
+def lock_holder(path: Path) -> int | None:
+    """Return the id of the process that works in a home, 0 if it has not said so yet, None when nobody does."""
+    try:
+        with (path / LOCK_FILE).open("rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = handle.read(20)
+                return int(said) if said.isdigit() else 0
+    except OSError:
+        return None
+    return None
 
 
 def load_master(path: Path) -> tuple[bytes, bool]:
@@ -98,7 +123,7 @@ def load_master(path: Path) -> tuple[bytes, bool]:
 
     file, passphrase = path / KEYSTORE_FILE, os.environ.get(PASSPHRASE_VARIABLE) or None
     if not file.exists():
-        if (path / "ledger.sqlite").exists():
+        if (path / LEDGER_FILE).exists():
             raise HomeError(f"{file} is missing beside its ledger: put it back, or set {HOME_VARIABLE} to a new folder")
         sealed = seal(os.urandom(32), passphrase, salt=os.urandom(16), nonce=os.urandom(12))
         descriptor = os.open(path / ".master.tmp", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -106,23 +131,80 @@ def load_master(path: Path) -> tuple[bytes, bool]:
             handle.write(sealed)
         FolderDesk().replace(str(path / ".master.tmp"), str(file))
     data = file.read_bytes()
-    return unseal(data, passphrase), b"plain" not in data[:64]
+    return unseal(data, passphrase), b'"encrypted":true' in data
 
 
 @contextmanager
 def open_home(
     path: Path, *, watch: Callable[[Transaction, int], None] | None = None, threads: int | None = None
 ) -> Iterator[Home]:
-    """Open a home for writing, making it at first use, and close it again."""
+    """Open a home for writing, making it at first use, and close it again.
+
+    Raises:
+        HomeError: another process works in it, or it cannot be used.
+        KeystoreError: the passphrase does not open it.
+        StoreError: its ledger file is damaged.
+    """
     from tallystick.adapters.sqlite import SqliteStore
 
     with locked(path):
         master, encrypted = load_master(path)
-        store = SqliteStore(path / "ledger.sqlite")
+        store = SqliteStore(path / LEDGER_FILE)
         try:
             yield _wire(path, store, master, encrypted, watch or _nobody, threads)
         finally:
             store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A home as it was at one moment, without its lock; made by ``read_home``."""
+
+    path: Path
+    identity: Identity
+    store: SqliteStore
+    book: Book
+    wishes: Wishes
+    encrypted: bool
+
+
+@contextmanager
+def read_home(path: Path) -> Iterator[Reading]:
+    """Open a home for reading; another process may work in it meanwhile.
+
+    Raises:
+        HomeError: there is no home.
+        KeystoreError: the passphrase does not open it.
+        StoreError: its ledger file is damaged.
+    """
+    from tallystick.adapters.local import SystemClock
+    from tallystick.adapters.sqlite import SqliteStore
+    from tallystick.adapters.tiles import NoTiles
+    from tallystick.ledger.genesis import Genesis
+    from tallystick.node.book import Book
+    from tallystick.node.identity import Identity
+    from tallystick.node.solo import SoloEngine
+    from tallystick.node.wishes import Wishes
+    from tallystick.primitives import canonical
+
+    if not is_home(path):
+        raise HomeError(f"there is no home in {path} yet: the first `tally submit` makes one")
+    master, encrypted = load_master(path)
+    identity, store = Identity(master), SqliteStore(path / LEDGER_FILE, read_only=True)
+    try:
+        first = store.genesis()
+        if first is None:
+            raise HomeError(f"the home in {path} is being made: try again in a moment")
+        genesis = canonical.decode(first, Genesis, what="genesis")
+        engine = SoloEngine(identity.parameters(genesis), store, NoTiles(store), SystemClock())
+        yield Reading(path, identity, store, Book(engine, _nobody), Wishes(store), encrypted)
+    finally:
+        store.close()
+
+
+def is_home(path: Path) -> bool:
+    """Tell whether a folder holds a home with a ledger."""
+    return (path / LEDGER_FILE).is_file()
 
 
 def _nobody(_transaction: Transaction, _index: int) -> None:
@@ -159,9 +241,11 @@ def _wire(
     chain = issue_chain(*identity.authority(), genesis.time - DAY_MS, f"Tallystick {genesis.log_origin}")
     scratch = path / "jobs"
     scratch.mkdir(exist_ok=True, mode=0o700)
+    blobs = FolderBlobs(path / "blobs")
+    blobs.prune()
     ports = Ports(
         store=store,
-        blobs=FolderBlobs(path / "blobs"),
+        blobs=blobs,
         clock=clock,
         images=HomeImages(),
         credentials=HomeCredentials(chain),
