@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from tallystick.errors import HomeError
 
 if TYPE_CHECKING:
+    from tallystick.adapters.blobs import FolderBlobs
     from tallystick.adapters.certificates import CertificateChain
     from tallystick.adapters.sqlite import SqliteStore
     from tallystick.ledger.genesis import Genesis
@@ -145,15 +146,13 @@ def open_home(
         KeystoreError: the passphrase does not open it.
         StoreError: its ledger file is damaged.
     """
+    from tallystick.adapters.blobs import FolderBlobs
     from tallystick.adapters.sqlite import SqliteStore
 
     with locked(path):
         master, encrypted = load_master(path)
-        store = SqliteStore(path / LEDGER_FILE)
-        try:
-            yield _wire(path, store, master, encrypted, watch or _nobody, threads)
-        finally:
-            store.close()
+        with closing(SqliteStore(path / LEDGER_FILE)) as store, closing(FolderBlobs(path / "blobs")) as blobs:
+            yield _wire(path, store, blobs, master, encrypted, watch or _nobody, threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +213,12 @@ def _nobody(_transaction: Transaction, _index: int) -> None:
 def _wire(
     path: Path,
     store: SqliteStore,
+    blobs: FolderBlobs,
     master: bytes,
     encrypted: bool,
     watch: Callable[[Transaction, int], None],
     threads: int | None,
 ) -> Home:
-    from tallystick.adapters.blobs import FolderBlobs
     from tallystick.adapters.certificates import issue_chain
     from tallystick.adapters.desk import FolderDesk
     from tallystick.adapters.local import NumpyExecutor, SystemClock
@@ -241,8 +240,6 @@ def _wire(
     chain = issue_chain(*identity.authority(), genesis.time - DAY_MS, f"Tallystick {genesis.log_origin}")
     scratch = path / "jobs"
     scratch.mkdir(exist_ok=True, mode=0o700)
-    blobs = FolderBlobs(path / "blobs")
-    blobs.prune()
     ports = Ports(
         store=store,
         blobs=blobs,
