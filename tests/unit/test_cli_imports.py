@@ -31,8 +31,9 @@ PRINT_LOADED = "import sys, tallystick.cli; print(*sorted(sys.modules), sep='\\n
 PRINT_LOADED_BY_HELP = (
     "import sys, contextlib, io, tallystick.cli\n"
     "sys.argv = ['tally', '--help']\n"
-    "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+    "with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):\n"
     "    tallystick.cli.main()\n"
+    "assert 'verify' in shown.getvalue()\n"
     "print(*sorted(sys.modules), sep='\\n')"
 )
 
