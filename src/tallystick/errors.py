@@ -19,7 +19,7 @@ TallyError
 ├── RuleError                    the ledger refuses a transaction
 │   ├── TransitionError          the event is not allowed in this state
 │   ├── DuplicateError           the event key is taken; names the first receipt
-│   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError
+│   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError · BlockFullError
 │   └── PolicyError              the verification policy is below what deters
 └── StoreError                   durable storage refused or lost something
 """
@@ -162,6 +162,10 @@ class DeadlineError(RuleError):
 
 class AuthorityError(RuleError):
     """The signer may not send this transaction."""
+
+
+class BlockFullError(RuleError):
+    """The block has no room left; nothing is wrong with the transaction, which fits the next one."""
 
 
 class PolicyError(RuleError):

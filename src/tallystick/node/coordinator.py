@@ -1,8 +1,9 @@
 """The coordinator of one job: a machine of stimuli (past facts) and instructions (imperatives), without any I/O.
 
 ``handle(stimulus, now)`` is deterministic. The order of knowledge is kept here: all roots, then the uploads close, then
-the challenge is drawn, then salts are revealed, then the judge speaks (DESIGN section 6). A restart builds the machine
-again from the ledger's records and goes on at the same step.
+the challenge is drawn, then salts are revealed, then the judge speaks (DESIGN section 6). A stimulus that comes twice,
+too late or unasked changes nothing. A restart builds the machine again from the ledger's records and goes on at the
+same step.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ class RootPosted:
 
     commitment: Commitment
     time: int
+
+    @property
+    def microjob(self) -> int:
+        """The micro job that the root is for."""
+        return self.commitment.place.microjob
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,6 @@ class Coordinator:
     chal: bytes = b""
     roots: dict[int, Commitment] = field(default_factory=dict)
     root_times: dict[int, int] = field(default_factory=dict)
-    lost: set[int] = field(default_factory=set)
     arrived: dict[int, tuple[Output, ...]] = field(default_factory=dict)
     missing: tuple[int, ...] = ()
     opened: dict[int, tuple[Opening, ...] | None] = field(default_factory=dict)
@@ -151,8 +156,10 @@ class Coordinator:
     job: bytes = b""
     plan: Plan = field(init=False)
     _there: set[int] = field(default_factory=set)
+    _asked: frozenset[int] = frozenset()
     _due: set[int] = field(default_factory=set)
-    _waiting: bool = False
+    _awaited: say.Payload | None = None
+    """The last payload that was handed over to be logged and does not stand yet."""
 
     def __post_init__(self) -> None:
         """Draw the plan from the coordinator's secret and the header over the order."""
@@ -178,33 +185,45 @@ class Coordinator:
                 return self._run(now)
             case JobPhase.CLOSED:
                 return self._draw(now)
-        return self._reveal(now)
+        # A settled job was opened before: what the settlement rests on is not asked for again.
+        return self._judge(now) if self.opened else self._reveal(now)
 
     def handle(self, stimulus: Stimulus, now: int) -> tuple[Instruction, ...]:
         """Take one fact and say what follows from it."""
         match stimulus:
-            case Logged():
-                self._waiting = False
+            case Logged(payload=payload) if payload == self._awaited:
+                self._awaited = None
                 return self._logged(stimulus, now)
-            case RootPosted(commitment=posted, time=time):
-                self.roots[posted.place.microjob] = posted
-                self.root_times[posted.place.microjob] = time
-                self._note_there(posted.place.microjob)
-            case RootLost(microjob=index):
-                self.lost.add(index)
-            case Arrived(microjob=index, outputs=outputs):
-                self.arrived[index] = outputs
-                self._note_there(index)
-            case Opened(microjob=index, openings=openings):
+            case Opened(microjob=index, openings=openings) if index in self._asked and index not in self.opened:
                 self.opened[index] = openings
                 return self._judge(now)
-            case Recomputed(block=block, digest=digest):
+            case Recomputed(block=block, digest=digest) if block in self._due:
                 self.reference[block] = digest
                 self._due.discard(block)
                 return self._judge(now)
+            case RootPosted() | RootLost() | Arrived() if self._counts(stimulus.microjob):
+                self._note(stimulus)
+                return self._tick(now)
             case Tick():
+                return self._tick(now)
+        return ()
+
+    def _note(self, stimulus: RootPosted | RootLost | Arrived) -> None:
+        """Take in what a worker did while uploads are open; of two answers the first counts."""
+        index = stimulus.microjob
+        match stimulus:
+            case RootPosted(commitment=posted, time=time) if index not in self.roots and posted.place.job == self.job:
+                self.roots[index], self.root_times[index] = posted, time
+            case Arrived(outputs=outputs) if index not in self.arrived:
+                self.arrived[index] = outputs
+            case _:
                 pass
-        return self._tick(now)
+        self._note_there(index)
+
+    def _counts(self, microjob: int) -> bool:
+        """Tell whether what a worker does for a micro job still counts: the closing was not even asked for."""
+        open_still = self.phase is JobPhase.RUNNING and not isinstance(self._awaited, say.UploadsClosed)
+        return open_still and 0 <= microjob < len(self.plan.microjobs)
 
     def next_deadline(self, now: int) -> int | None:
         """Return the moment after which a Tick may change something, None when nothing waits for time."""
@@ -219,7 +238,7 @@ class Coordinator:
 
     def evidence(self) -> Evidence:
         """Lay out what the judge may look at."""
-        indices = range(len(self.plan.microjobs))
+        absent = frozenset(self.missing)
         return Evidence(
             spec=self.spec,
             job=self.job,
@@ -229,15 +248,15 @@ class Coordinator:
                 Submission(
                     worker=self.owner(index),
                     commitment=self.roots.get(index),
-                    delivered=None if index in self.missing else self.arrived.get(index),
+                    delivered=None if index in absent else self.arrived.get(index),
                     openings=self.opened.get(index),
                 )
-                for index in indices
+                for index in range(len(self.plan.microjobs))
             ),
         )
 
     def _log(self, *payloads: say.Payload) -> Log:
-        self._waiting = True
+        self._awaited = payloads[-1]
         return Log(payloads)
 
     def _scheduled(self, now: int) -> say.JobScheduled:
@@ -279,7 +298,7 @@ class Coordinator:
 
     def _tick(self, now: int) -> tuple[Instruction, ...]:
         """Report progress, and close the uploads when all have come or their time is over."""
-        if self._waiting or self.phase not in {JobPhase.RUNNING, JobPhase.CLOSED}:
+        if self._awaited is not None or self.phase not in {JobPhase.RUNNING, JobPhase.CLOSED}:
             return ()
         if self.phase is JobPhase.CLOSED:
             return self._draw(now)
@@ -317,7 +336,7 @@ class Coordinator:
     def _draw(self, now: int) -> tuple[Instruction, ...]:
         """Draw the challenge with the buyer's secret, or with the coordinator's once the buyer's time is over."""
         buyer = self.secrets.buyer
-        if self._waiting or (buyer is None and now <= self.spec.deadlines.reveal):
+        if self._awaited is not None or (buyer is None and now <= self.spec.deadlines.reveal):
             return ()
         secret = self.secrets.assign if buyer is None else buyer
         chal = challenge(self.job, self.roots_root, self.closing, secret)
@@ -334,19 +353,18 @@ class Coordinator:
         return (self._log(drawn),)
 
     def _reveal(self, now: int) -> tuple[Instruction, ...]:
-        wanting = tuple(
-            index
-            for index in range(len(self.plan.microjobs))
-            if index in self.roots and index not in self.missing and index in self.arrived
-        )
+        """Ask for the openings of everything that came in time; the rest has nothing to open."""
+        absent = set(self.missing)
+        wanting = tuple(index for index in sorted(self._there) if index not in absent)
+        self._asked = frozenset(wanting)
         for index in range(len(self.plan.microjobs)):
-            if index not in wanting:
+            if index not in self._asked:
                 self.opened[index] = None
         return (Reveal(wanting),) if wanting else self._judge(now)
 
     def _judge(self, now: int) -> tuple[Instruction, ...]:
         """Ask for what the judge still wants, then settle, and after settlement deliver."""
-        if self._waiting or self._due or len(self.opened) < len(self.plan.microjobs):
+        if self._awaited is not None or self._due or len(self.opened) < len(self.plan.microjobs):
             return ()
         evidence = self.evidence()
         blocks = wanted(evidence, self.reference)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tallystick.errors import RuleError, StoreError, TallyError, TransitionError
+from tallystick.errors import BlockFullError, RuleError, StoreError, TallyError
 from tallystick.ledger import machine
 from tallystick.ledger.block import Tip, check_header, header_payload, next_tip
 from tallystick.ledger.context import Context
@@ -186,13 +186,13 @@ def _take(parameters: Parameters, position: Position, draft: _Draft, submission:
     try:
         for item in submission.items:
             transaction = _signed(parameters, trial, item)
+            if isinstance(transaction.payload, JobSettled) and results_root is not None:
+                raise BlockFullError("the block holds a settlement already: send it again")
             changes = machine.apply(trial, transaction, draft.context)
             trial.writes.update(changes.writes)
             gas += changes.gas
             if gas > draft.context.gas_limit:
-                raise RuleError(f"the block's gas limit of {draft.context.gas_limit} is reached: send it again")
-            if isinstance(transaction.payload, JobSettled) and results_root is not None:
-                raise TransitionError("block", "holds a settlement", "JobSettled")
+                raise _over_the_limit(draft)
             results_root = changes.results_root or results_root
             taken.append(transaction)
     except StoreError:
@@ -207,11 +207,20 @@ def _take(parameters: Parameters, position: Position, draft: _Draft, submission:
     return Accepted(tuple(taken), tuple(range(first, first + len(taken))))
 
 
+def _over_the_limit(draft: _Draft) -> RuleError:
+    """Return why gas ran out: others came first, or it would never fit."""
+    limit = draft.context.gas_limit
+    if draft.transactions:
+        return BlockFullError(f"the block's gas limit of {limit} is reached: send it again")
+    return RuleError(f"it needs more gas than the {limit} of a whole block: split it")
+
+
 def _signed(parameters: Parameters, view: View, item: Item) -> Transaction:
+    """Return a verified transaction; what we sign ourselves is read back, since the log takes only what decodes."""
     if isinstance(item, Transaction):
         machine.check(item, parameters.chain_id)
         return item
-    return sign(item, parameters.chain_id, _next_nonce(view, address_of(item.key.public)))
+    return decode(sign(item, parameters.chain_id, _next_nonce(view, address_of(item.key.public))).entry)
 
 
 def _next_nonce(view: View, address: str) -> int:

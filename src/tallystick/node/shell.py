@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tallystick.commitment import Output, assign_commitment, buyer_commitment
-from tallystick.errors import CommitmentError, IncompleteError, PriceError, StoreError
+from tallystick.commitment import Opening, Output, assign_commitment, buyer_commitment
+from tallystick.errors import CommitmentError, DeadlineError, IncompleteError, PriceError
 from tallystick.job import JobSpec, spec_digest
 from tallystick.kernels.raster import raster_digest
 from tallystick.ledger import payloads as say
@@ -21,7 +21,15 @@ from tallystick.ledger.transactions import Draft, Transaction
 from tallystick.node.book import Book
 from tallystick.node.bundling import bundle, disclose, evidence_key, keep, kept_digests
 from tallystick.node.coordinator import Coordinator, Deliver, Secrets
-from tallystick.node.deliveries import deliveries_prefix, parse_delivery
+from tallystick.node.crew import Crew
+from tallystick.node.deliveries import (
+    attempt_prefix,
+    deliveries_prefix,
+    openings_key,
+    openings_prefix,
+    parse_delivery,
+    parse_openings,
+)
 from tallystick.node.delivery import Delivered, assemble, bundle_path, claim, publish
 from tallystick.node.identity import Identity
 from tallystick.node.ordering import Wish, make_spec, order_drafts, preparations
@@ -31,7 +39,6 @@ from tallystick.node.sequencer import Submission
 from tallystick.node.wishes import Wishes
 from tallystick.node.worker import Laborer
 from tallystick.primitives.digests import field_commitment, sha256
-from tallystick.slicing import block_region
 
 Hire = Callable[[Wish, int], Laborer]
 """Returns the worker of a seat; the composition root decides who is honest."""
@@ -52,9 +59,12 @@ class Offer:
 class Node:
     """One home's node, embedded in the process that holds the home's lock."""
 
-    def __init__(self, book: Book, ports: Ports, identity: Identity, hire: Hire) -> None:
-        """Bind an opened ledger to the world."""
+    def __init__(
+        self, book: Book, ports: Ports, identity: Identity, hire: Hire, gather: Callable[[], Crew] | None = None
+    ) -> None:
+        """Bind an opened ledger to the world; ``gather`` makes the crew of one attempt, by default threads."""
         self.book, self.ports, self.identity, self._hire = book, ports, identity, hire
+        self._gather = gather
         self.wishes = Wishes(ports.store)
 
     def offer(self, wish: Wish, data: bytes) -> Offer:
@@ -109,15 +119,24 @@ class Node:
         """Drive a job to its delivery from wherever the ledger says it stands; return where its output lies.
 
         A deadline that passed while nobody was here refunds the attempt, slashes nobody, and orders the next one.
+
+        Raises:
+            IncompleteError: it missed its deadlines too often; none of its money is locked any more.
         """
         wish = self.wishes.get(job_id)
-        held = self._picture(job_id) if picture is None else picture
-        for _ in range(ATTEMPTS_MAX):
+        while not self.wishes.is_given_up(job_id):
             job = self.book.job(job_id)
-            if job is not None and job.phase is not JobPhase.FAILED and not self._too_late(job_id, job):
-                self._drive(wish, job, held)
+            if job is None or job.phase is JobPhase.FAILED or self._too_late(job_id, job):
+                self._start_over(wish, job, picture)
+                continue
+            try:
+                self._drive(wish, job, picture)
+            except DeadlineError:
+                # A machine that slept wakes up behind a deadline: the next turn ends the attempt as the law says.
+                if not self._too_late(job_id, self.book.job(job_id) or job):
+                    raise
+            else:
                 return wish.output_path
-            self._start_over(wish, job, held)
         raise IncompleteError(f"job {job_id} missed its deadlines {ATTEMPTS_MAX} times; its money was refunded")
 
     def _picture(self, job_id: str) -> Picture:
@@ -129,21 +148,27 @@ class Node:
             return now > deadlines.commit
         return job.phase in UPLOADED_PHASES and now > deadlines.judge
 
-    def _start_over(self, wish: Wish, job: Job | None, picture: Picture) -> None:
-        """Empty the escrow of a missed attempt, close it, and lock the next one."""
-        attempt = 1 if job is None else job.attempt
+    def _start_over(self, wish: Wish, job: Job | None, picture: Picture | None) -> None:
+        """Empty the escrow of a missed attempt, close it, and lock the next one, unless there were too many."""
+        attempt = 0 if job is None else job.attempt
         if job is not None and job.phase is not JobPhase.FAILED:
             leave = say.EscrowRefunded if job.phase in UNCLOSED_PHASES else say.EscrowReleased
             now, key = self.ports.clock.now(), self.identity.coordinator()
             failed = say.JobFailed(wish.job_id, attempt, say.FailureCode.DEADLINE_PASSED, now)
             self.book.must(Submission((Draft(key, leave(wish.job_id, attempt)), Draft(key, failed))))
-        self._lock(self._offer(wish, 1 if job is None else attempt + 1, picture))
+        if attempt < ATTEMPTS_MAX:
+            self._lock(self._offer(wish, attempt + 1, picture or self._picture(wish.job_id)))
+        else:
+            self._forget(wish.job_id)
+            self.wishes.give_up(wish.job_id)
 
-    def _drive(self, wish: Wish, job: Job, picture: Picture) -> None:
+    def _drive(self, wish: Wish, job: Job, picture: Picture | None) -> None:
         if job.phase is not JobPhase.PUBLISHED:
             coordinator = self.coordinator(wish.job_id, job)
             laborers = [self._hire(wish, seat) for seat in range(wish.workers)]
-            run = JobRun(self.book, self.ports, coordinator, picture, laborers)
+            crew = None if self._gather is None else self._gather()
+            held = picture or self._picture(wish.job_id)
+            run = JobRun(self.book, self.ports, coordinator, held, laborers, crew)
             self._deliver(wish, run, run.to_delivery())
         self._finish(wish)
 
@@ -166,17 +191,23 @@ class Node:
             roots={index: posted for index, (posted, _) in roots.items()},
             root_times={index: time for index, (_, time) in roots.items()},
             arrived=self._arrived(job_id, job),
+            opened=self._opened(job_id, job),
             progress=job.progress,
         )
 
     def _arrived(self, job_id: str, job: Job) -> dict[int, tuple[Output, ...]]:
-        prefix = deliveries_prefix(job_id, job.attempt)
+        prefix = attempt_prefix(job_id, job.attempt)
         found = {}
         for key in self.ports.store.private_keys(prefix):
             kept = self.ports.store.private(key)
             if kept is not None:
                 found[int(key.removeprefix(prefix))] = parse_delivery(kept)
         return found
+
+    def _opened(self, job_id: str, job: Job) -> dict[int, tuple[Opening, ...] | None]:
+        """Return the openings that a settlement rests on; there are none before it."""
+        kept = self.ports.store.private(openings_key(job_id, job.attempt))
+        return {} if kept is None else parse_openings(kept)
 
     def _deliver(self, wish: Wish, run: JobRun, delivery: Deliver) -> None:
         """Write the output, log JobCompleted, sign the files into place, log ArtifactPublished with the evidence."""
@@ -195,7 +226,6 @@ class Node:
             self.ports.desk, self.ports.credentials, statement, plain=plain, origin=origin, output=wish.output_path
         )
         self._publish(run, delivery, raster, files)
-        self.ports.desk.remove(plain)
 
     def _completed(self, spec: JobSpec, raster: bytes) -> Transaction:
         """Return the JobCompleted that names this raster, logging it unless a restart finds it there."""
@@ -249,29 +279,21 @@ class Node:
         self.wishes.finish(wish.job_id)
 
     def _forget(self, job_id: str) -> None:
-        job = self.book.job(job_id)
-        if job is None:
-            raise StoreError(f"job {job_id} was delivered and is not in the ledger")
-        for digest in kept_digests(self.ports.store.private(evidence_key(job_id)) or b""):
+        """Drop what only a job in progress needs; a crash in between drops it again."""
+        store = self.ports.store
+        kept = store.private(evidence_key(job_id))
+        digests = set() if kept is None else set(kept_digests(kept))
+        deliveries = store.private_keys(deliveries_prefix(job_id))
+        for key in deliveries:
+            digests.update(output.digest for output in parse_delivery(store.private(key) or b"[]"))
+        for digest in digests:
             self.ports.blobs.delete(digest)
-        keys = self.ports.store.private_keys(deliveries_prefix(job_id, job.attempt))
-        self.ports.store.put_private([(key, None) for key in keys])
-        self.ports.desk.remove(self.ports.input_path(job_id))
+        for path in (self.ports.scratch_path(job_id), self.ports.input_path(job_id)):
+            self.ports.desk.remove(path)
+        store.put_private([(key, None) for key in (*deliveries, *store.private_keys(openings_prefix(job_id)))])
 
 
 def _fetcher(run: JobRun, delivery: Deliver) -> Callable[[int], bytes]:
-    """Return how accepted blocks are read: kept bytes, or computed again when a power cut took them."""
+    """Return how accepted blocks are read."""
     accepted = {block.block: bytes.fromhex(block.accepted) for block in delivery.judgement.blocks}
-
-    def fetch(block: int) -> bytes:
-        kept = run.ports.blobs.get(accepted[block])
-        if kept is not None:
-            return kept
-        again = run.compute(block_region(run.coordinator.spec, run.coordinator.plan.layout, block))
-        if sha256(again) != accepted[block]:
-            raise CommitmentError(
-                f"block {block} computed again", expected=accepted[block].hex(), actual=sha256(again).hex()
-            )
-        return again
-
-    return fetch
+    return lambda block: run.accepted_bytes(block, accepted[block])

@@ -15,6 +15,8 @@ from tallystick.primitives import canonical
 
 WISH_PREFIX: Final = "wish/"
 DONE_PREFIX: Final = "done/"
+_DELIVERED: Final = b"1"
+_GIVEN_UP: Final = b"given-up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,21 @@ class Wishes:
 
     def finish(self, job_id: str) -> None:
         """Note that a wish is fulfilled."""
-        self.store.put_private([(DONE_PREFIX + job_id, b"1")])
+        self.store.put_private([(DONE_PREFIX + job_id, _DELIVERED)])
+
+    def give_up(self, job_id: str) -> None:
+        """Note that a wish will not be fulfilled, because its deadlines passed too often; its money is free."""
+        self.store.put_private([(DONE_PREFIX + job_id, _GIVEN_UP)])
 
     def is_done(self, job_id: str) -> bool:
         """Tell whether a wish is fulfilled: everything delivered, bundle included."""
-        return self.store.private(DONE_PREFIX + job_id) is not None
+        return self.store.private(DONE_PREFIX + job_id) == _DELIVERED
+
+    def is_given_up(self, job_id: str) -> bool:
+        """Tell whether a wish was given up."""
+        return self.store.private(DONE_PREFIX + job_id) == _GIVEN_UP
 
     def unfinished(self) -> tuple[str, ...]:
-        """Return the jobs that are not done, oldest first."""
-        return tuple(wish.job_id for wish in self.every() if not self.is_done(wish.job_id))
+        """Return the jobs that are neither done nor given up, oldest first."""
+        ended = {key.removeprefix(DONE_PREFIX) for key in self.store.private_keys(DONE_PREFIX)}
+        return tuple(wish.job_id for wish in self.every() if wish.job_id not in ended)
