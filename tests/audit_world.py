@@ -230,6 +230,7 @@ class Wish:
     twist: Twist | None = None
     rekey: Callable[[SigningKey, Payload], SigningKey] | None = None
     interrupt: bool = False
+    publish: Callable[[Raster, dict[str, object]], tuple[bytes, bytes]] | None = None
 
 
 @dataclass(frozen=True)
@@ -550,11 +551,10 @@ def play(wish: Wish | None = None, ledger: Ledger | None = None) -> Played:
     evidence, reference = job.run()
     size = (2 * source.width, 2 * source.height)
     raster = Raster(resample(source.samples, size))
-    picture = encode_picture(raster)
     output, output_shown = job.disclose("output", raster_digest(raster))
     job.by_coordinator(say.JobCompleted(wish.job_id, attempt, output, raster.width, raster.height, ledger.time))
     claim = claim_of(job)
-    sidecar = msgspec.json.encode(claim)
+    picture, sidecar = (wish.publish or plainly)(raster, claim)
     artifact, artifact_shown = job.disclose("artifact", sha256(picture))
     beside, beside_shown = job.disclose("sidecar", sha256(sidecar))
     job.by_coordinator(say.ArtifactPublished(wish.job_id, attempt, artifact, beside, ledger.time))
@@ -576,6 +576,11 @@ def play(wish: Wish | None = None, ledger: Ledger | None = None) -> Played:
         ),
     )
     return Played(ledger, bundle, picture, sidecar, source, claim)
+
+
+def plainly(raster: Raster, claim: dict[str, object]) -> tuple[bytes, bytes]:
+    """Publish the picture in the format of these tests, and its claim unsigned."""
+    return encode_picture(raster), msgspec.json.encode(claim)
 
 
 def enrolled(wish: Wish) -> Ledger:

@@ -357,6 +357,16 @@ def test_headers_beyond_the_jobs_blocks_do_not_hold(played: Played) -> None:
     assert first_broken(audit(bundle, played.trust)) == 5
 
 
+def test_bonds_from_after_the_job_may_be_shown() -> None:
+    """A bundle that is written anew after later jobs holds the pool's later bonds, too."""
+    ledger = enrolled(Wish())
+    played = play(ledger=ledger)
+    index = ledger.block((ledger.workers[0], say.StakeDeposited("5")), (ledger.workers[0], say.StakeWithdrawn("5")))
+    entries = ledger.logged([*(each.index for each in played.bundle.entries), index, index + 1])
+    later = replace(played.bundle, entries=entries, checkpoint=ledger.checkpoint())
+    assert audit(later, played.trust).result is Result.HOLDS
+
+
 def test_a_strangers_entry_does_not_hold(played: Played) -> None:
     indices = [each.index for each in played.bundle.entries]
     transfers = [at for at, each in enumerate(played.ledger.log_entries) if isinstance(each.payload, say.Transfer)]

@@ -8,13 +8,26 @@ import msgspec
 import pytest
 
 from tallystick.audit.bundle import spell
+from tallystick.audit.files import Pictures, sort_pictures
 from tallystick.audit.findings import Report, Result, printable
 from tallystick.audit.findings import spell as spell_report
 from tallystick.audit.verify import PLAN, STEPS, Shown, verify_bundle
-from tallystick.errors import CredentialError
+from tallystick.errors import CredentialError, UsageError
 from tallystick.ledger import payloads as say
 from tallystick.primitives.keys import SigningKey
-from tests.audit_world import START, Ledger, Payload, Played, Twist, Wish, decode_picture, enrolled, play, secret
+from tests.audit_world import (
+    START,
+    Ledger,
+    Payload,
+    Played,
+    Twist,
+    Wish,
+    decode_picture,
+    encode_picture,
+    enrolled,
+    play,
+    secret,
+)
 
 
 def audit(played: Played, **shown: object) -> Report:
@@ -430,3 +443,18 @@ def test_recomputing_sees_what_nobody_checked() -> None:
     played = play(Wish(audit=0, duplicates=0, labels=("deterrence: none",), lies={0: "forge"}))
     assert audit(played, output=None).result is Result.HOLDS
     assert broken(audit(played, output=None, source=played.source)) == [21]
+
+
+def test_a_picture_that_could_be_both_is_the_output_while_no_other_is() -> None:
+    """At scale 1 the output's raster is the input's; a damaged file of it must not pass for the input."""
+    played = play()
+    plain = encode_picture(played.source)
+    private = played.bundle.disclosures
+    same = msgspec.structs.replace(private.output, value=private.input.value)
+    bundle = msgspec.structs.replace(played.bundle, disclosures=msgspec.structs.replace(private, output=same))
+    assert sort_pictures(bundle, Pictures(None, (plain,)), decode_picture) == (plain, None)
+    output, source = sort_pictures(bundle, Pictures(None, (plain, played.picture)), decode_picture)
+    assert output == played.picture
+    assert source is not None
+    with pytest.raises(UsageError):
+        sort_pictures(bundle, Pictures(None, (plain, plain[:-1])), decode_picture)

@@ -5,7 +5,7 @@ Knows digests, blocks and what credentials must name. How a file is decoded and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tallystick.anchoring.claims import read_assertion
@@ -151,22 +151,34 @@ def labels_of(facts: Facts) -> tuple[str, ...]:
     return tuple(sorted({*spec.labels, *drawn, *(("simulated",) if spec.simulated else ())}))
 
 
-def sort_images(bundle: Bundle, images: Sequence[bytes], decode: Decode) -> tuple[bytes | None, Raster | None]:
-    """Tell the delivered file from the job's input, in this order: by the file's digest, by the raster's.
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Picture files as they were shown; ``output`` is the one whose name or place says that it is the output."""
 
-    Whatever is neither is taken for the delivered file, so that a damaged one does not hold.
+    output: bytes | None
+    others: tuple[bytes, ...]
+
+
+def sort_pictures(bundle: Bundle, shown: Pictures, decode: Decode) -> tuple[bytes | None, Raster | None]:
+    """Tell the delivered file from the job's input and return both, in this order; the input by its raster alone.
+
+    Whatever is neither is taken for the delivered file, so that a damaged one does not hold; so is a picture that
+    could be both (nothing was changed, at scale 1) while no other is the delivered one.
 
     Raises:
         UsageError: two pictures would be the same one of the two.
     """
-    output: list[bytes] = []
-    source: list[Raster] = []
-    for data in images:
-        raster = None if sha256(data).hex() == bundle.disclosures.artifact.value else _as_input(bundle, data, decode)
-        if raster is None:
-            output.append(data)
-        else:
+    private = bundle.disclosures
+    output = [] if shown.output is None else [shown.output]
+    output += [data for data in shown.others if sha256(data).hex() == private.artifact.value]
+    known = bool(output) or private.input.value != private.output.value
+    source = []
+    for data in shown.others:
+        raster = _as_input(bundle, data, decode) if known and data not in output else None
+        if raster is not None:
             source.append(raster)
+        elif data not in output:
+            output.append(data)
     if len(output) > 1 or len(source) > 1:
         raise UsageError("two pictures are shown for one: give at most the output and the input of a job")
     return output[0] if output else None, source[0] if source else None

@@ -265,12 +265,14 @@ def check_rules(genesis: Genesis, entries: Sequence[Entry], chain: Chain) -> int
 
 
 def _contexts(genesis: Genesis, chain: Chain) -> Callable[[Entry], Context]:
-    name, opening = chain_id(genesis), chain.blocks[0]
+    name, opening, closing = chain_id(genesis), chain.blocks[0], chain.blocks[-1]
 
     def context_of(entry: Entry) -> Context:
-        # Registrations before the first covered block have no header here, and no rule of theirs asks for the time.
-        early = entry.index < opening.first
-        block = opening if early else chain.block_of(entry)
+        # Registrations and bonds may lie outside the covered blocks; no rule of theirs asks for height or time.
+        if entry.index < opening.first:
+            block = opening
+        else:
+            block = closing if entry.index > closing.index else chain.block_of(entry)
         return Context(
             chain_id=name,
             coordinator=bytes.fromhex(genesis.coordinator),

@@ -1,0 +1,289 @@
+"""`tally verify PATH…`: sorts out what was shown, reads the pins, prints the numbered findings, says it in one word.
+
+Exit 0 holds, 1 does not hold, 2 cannot tell: malformed, incomplete, or wrong usage. Takes no lock, needs no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from tallystick.errors import MalformedError, TallyError, TooLargeError, UsageError
+
+if TYPE_CHECKING:
+    from tallystick.audit.bundle import Bundle
+    from tallystick.audit.files import Credentials, Pictures
+    from tallystick.audit.findings import Report, Result
+    from tallystick.audit.trust import Trust
+    from tallystick.kernels.raster import Raster
+
+BUNDLE_SUFFIX: Final = ".bundle.json"
+SIDECAR_SUFFIX: Final = ".c2pa"
+FILE_BYTES_MAX: Final = 2 << 30
+OUTPUT_MIME: Final = "image/png"
+EXIT_HOLDS, EXIT_DOES_NOT_HOLD, EXIT_CANNOT_TELL = 0, 1, 2
+
+_BOX_TYPE: Final = slice(4, 8)
+_JUMBF: Final = b"jumb"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One path with its bytes."""
+
+    path: Path
+    data: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Pile:
+    """What was shown, by kind."""
+
+    bundles: list[_File] = field(default_factory=list)
+    sidecars: list[_File] = field(default_factory=list)
+    images: list[_File] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One bundle and the files that belong to it."""
+
+    file: _File
+    bundle: Bundle
+    pictures: Pictures
+    sidecar: bytes | None
+
+
+def verify(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH…", help="OUT alone, or a bundle with any of OUT, its sidecar and INPUT."),
+    ],
+    trust: Annotated[
+        Path | None, typer.Option("--trust", metavar="FILE", help="The pinned keys; default: those of this home.")
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Run every block again; INPUT must be among the paths.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, one document per bundle.")] = False,
+) -> None:
+    """Check a result and its whole history, alone and offline: exit 0 holds, 1 does not hold, 2 cannot tell."""
+    try:
+        pins, origin = _pins(trust)
+        pile = _with_neighbours(_sorted(paths))
+    except TallyError as error:
+        _complain(error)
+        raise typer.Exit(EXIT_CANNOT_TELL) from error
+    codes = set()
+    for case in _cases(pile, recompute=recompute):
+        if isinstance(case, TallyError):
+            codes.add(EXIT_CANNOT_TELL)
+            _complain(case)
+            if json_ and isinstance(case, MalformedError):
+                _print_malformed(case)
+            continue
+        try:
+            answer = _answer(case, pins, recompute=recompute)
+        except TallyError as error:
+            codes.add(EXIT_CANNOT_TELL)
+            _complain(error)
+            continue
+        codes.add(_code(answer.result))
+        heads = [origin] if origin else []
+        heads += [str(case.file.path)] if len(pile.bundles) > 1 else []
+        _print(answer, heads, json_=json_)
+    raise typer.Exit(next(code for code in (EXIT_DOES_NOT_HOLD, EXIT_CANNOT_TELL, EXIT_HOLDS) if code in codes))
+
+
+def _pins(path: Path | None) -> tuple[Trust, str]:
+    """Read the trust file; without one, this home's, and what to say about that."""
+    from tallystick.audit.trust import TRUST_BYTES_MAX, parse
+    from tallystick.cli.home import HOME_VARIABLE, TRUST_FILE, home_path
+
+    if path is not None:
+        return parse(_read(path, TRUST_BYTES_MAX)), ""
+    path = home_path() / TRUST_FILE
+    if not path.exists():
+        raise UsageError(f"no keys are pinned: give --trust FILE, or set {HOME_VARIABLE} to a home that has one")
+    return parse(_read(path, TRUST_BYTES_MAX)), f"pinned keys: this home's own, {path}"
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    """Read a regular file of bounded size."""
+    try:
+        if not path.is_file():
+            raise UsageError(f"{path} is no file that can be read")
+        size = path.stat().st_size
+        if size > bytes_max:
+            raise TooLargeError(str(path), f"{size} bytes, the limit is {bytes_max}")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def _sorted(paths: Sequence[Path]) -> _Pile:
+    """Tell bundles, sidecars and pictures apart: by suffix, and where that says nothing, by content."""
+    from tallystick.audit.bundle import BUNDLE_BYTES_MAX
+
+    pile = _Pile()
+    for path in dict.fromkeys(paths):
+        json = path.suffix == ".json"
+        file = _File(path, _read(path, BUNDLE_BYTES_MAX if json else FILE_BYTES_MAX))
+        if path.suffix == SIDECAR_SUFFIX:
+            pile.sidecars.append(file)
+        elif json or file.data[:1] == b"{":
+            pile.bundles.append(file)
+        elif file.data[_BOX_TYPE] == _JUMBF:
+            pile.sidecars.append(file)
+        else:
+            pile.images.append(file)
+    return pile
+
+
+def _with_neighbours(pile: _Pile) -> _Pile:
+    """Without a bundle among the paths, take the one beside each picture, and the sidecar beside it."""
+    from tallystick.audit.bundle import BUNDLE_BYTES_MAX
+
+    if pile.bundles:
+        return pile
+    shown = {file.path for file in pile.sidecars}
+    for image in pile.images:
+        bundle, sidecar = _beside(image.path, BUNDLE_SUFFIX), _beside(image.path, SIDECAR_SUFFIX)
+        if bundle.exists():
+            pile.bundles.append(_File(bundle, _read(bundle, BUNDLE_BYTES_MAX)))
+            if sidecar.exists() and sidecar not in shown:
+                pile.sidecars.append(_File(sidecar, _read(sidecar, FILE_BYTES_MAX)))
+    if not pile.bundles:
+        names = ", ".join(_beside(image.path, BUNDLE_SUFFIX).name for image in pile.images)
+        beside = f", and there is no {names} beside" if names else ""
+        raise UsageError(f"no bundle is among the paths{beside}: add the OUT{BUNDLE_SUFFIX} that came with the result")
+    return pile
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _cases(pile: _Pile, *, recompute: bool) -> Iterator[_Case | TallyError]:
+    """Yield every bundle with its files; what does not parse, or belongs to none, comes as its error."""
+    from tallystick.audit.bundle import parse
+
+    read: list[tuple[_File, Bundle]] = []
+    for file in pile.bundles:
+        try:
+            read.append((file, parse(file.data)))
+        except MalformedError as error:
+            yield error
+    alone = len(pile.bundles) == 1
+    taken: set[Path] = set()
+    for file, bundle in read:
+        images = [each for each in pile.images if alone or _belongs(each, file, bundle)]
+        sidecars = [each for each in pile.sidecars if alone or _belongs(each, file, bundle)]
+        taken.update(each.path for each in (*images, *sidecars))
+        if len(sidecars) > 1:
+            yield UsageError(f"{len(sidecars)} sidecars are shown for {file.path}: give one")
+            continue
+        sidecar = sidecars[0].data if sidecars else None
+        yield _Case(file, bundle, _pictures(file, images, recompute=recompute), sidecar)
+    for each in (*pile.images, *pile.sidecars):
+        if read and each.path not in taken:
+            yield UsageError(f"{each.path} belongs to none of these bundles: verify one bundle at a time")
+
+
+def _pictures(bundle: _File, images: Sequence[_File], *, recompute: bool) -> Pictures:
+    """The picture beside whose name the bundle stands is the output, and so is a lone one that nothing runs from.
+
+    Otherwise a copy of the input, put in the output's place, would pass for an input that was merely shown.
+    """
+    from tallystick.audit.files import Pictures
+
+    lone = len(images) == 1 and not recompute
+    named = [each for each in images if lone or _beside(each.path, BUNDLE_SUFFIX).name == bundle.path.name]
+    others = tuple(each.data for each in images if each not in named[:1])
+    return Pictures(named[0].data if named else None, others)
+
+
+def _belongs(file: _File, bundle_file: _File, bundle: Bundle) -> bool:
+    """Tell by name or by digest whether a file is a bundle's, where several bundles are shown."""
+    from tallystick.primitives.digests import sha256
+
+    named = bundle_file.path.name.removesuffix(BUNDLE_SUFFIX)
+    if file.path.parent == bundle_file.path.parent and file.path.name in {named, named + SIDECAR_SUFFIX}:
+        return True
+    shown = bundle.disclosures
+    return sha256(file.data).hex() in {shown.artifact.value, shown.sidecar.value}
+
+
+def _answer(case: _Case, trust: Trust, *, recompute: bool) -> Report:
+    from tallystick.audit.files import sort_pictures
+    from tallystick.audit.verify import Shown, verify_bundle
+
+    output, source = sort_pictures(case.bundle, case.pictures, _decode)
+    shown = Shown(case.file.data, output, case.sidecar, source)
+    return verify_bundle(shown, trust, decode=_decode, credentials=_credentials(trust), recompute=recompute)
+
+
+def _decode(data: bytes) -> Raster:
+    from tallystick.adapters.pillow import decode_image
+
+    return decode_image(data).raster
+
+
+def _credentials(trust: Trust) -> Credentials | None:
+    """Return a reader of credentials under the pinned root, None where none is pinned."""
+    if trust.c2pa is None:
+        return None
+    from tallystick.adapters.c2pa import OPAQUE, CredentialChecker
+
+    checker = CredentialChecker(trust.c2pa.root)
+
+    def read(data: bytes, sidecar: bytes | None) -> object:
+        return checker.check(data, OUTPUT_MIME if sidecar is None else OPAQUE, sidecar).claim
+
+    return read
+
+
+def _code(result: Result) -> int:
+    from tallystick.audit.findings import Result
+
+    return {Result.HOLDS: EXIT_HOLDS, Result.DOES_NOT_HOLD: EXIT_DOES_NOT_HOLD}.get(result, EXIT_CANNOT_TELL)
+
+
+def _print(answer: Report, heads: Sequence[str], *, json_: bool) -> None:
+    """Print a report: JSON alone on stdout, or lines for people under what they must know first."""
+    from tallystick.audit.findings import Result, printable, spell
+
+    for head in heads:
+        typer.echo(printable(head), err=json_)
+    if json_:
+        typer.echo(spell(answer).decode())
+        return
+    words = {result: result.value.replace("-", " ") for result in Result}
+    last = answer.findings[-1].step
+    for line in answer.findings:
+        due = "" if line.expected is None else f"expected {line.expected}; found "
+        typer.echo(f"[{line.step:2}/{last}] {words[line.result]:<13}  {line.name}: {due}{line.actual}")
+    steps = ", ".join(str(line.step) for line in answer.findings if line.result is answer.result)
+    detail = "" if answer.result is Result.HOLDS else f" (step {steps})"
+    typer.echo(f"{words[answer.result]}{detail}")
+
+
+def _print_malformed(error: MalformedError) -> None:
+    from tallystick.audit.findings import refused, report, spell
+
+    typer.echo(spell(report([refused(1, "bundle", error)])).decode())
+
+
+def _complain(error: TallyError) -> None:
+    _tell(f"cannot tell: {error}")
+
+
+def _tell(text: str) -> None:
+    """Say one line on stderr."""
+    from tallystick.audit.findings import printable
+
+    typer.echo(printable(text), err=True)
