@@ -9,6 +9,8 @@ from bisect import bisect_left
 
 import msgspec
 
+from tallystick.errors import MalformedError
+
 
 class _PeekSpec(msgspec.Struct):
     job_id: str = ""
@@ -40,8 +42,15 @@ class LogIndex:
         self.headers: list[int] = []
 
     def note(self, index: int, entry: bytes) -> None:
-        """Take in one accepted entry."""
-        peek = _DECODER.decode(entry)
+        """Take in one accepted entry.
+
+        Raises:
+            MalformedError: it is none.
+        """
+        try:
+            peek = _DECODER.decode(entry)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedError(f"entry {index}", str(error)) from error
         if peek.type == "BlockHeader":
             self.headers.append(index)
             return

@@ -31,12 +31,14 @@ from tallystick.node.sequencer import (
     start,
 )
 from tallystick.primitives import canonical
+from tallystick.primitives.digests import sha256
 from tallystick.primitives.merkle import CompactRange, leaf_hash
 from tallystick.primitives.notes import Checkpoint, NoteVerifier, open_note
 from tallystick.receipts.log import TILE_WIDTH, growth
 from tallystick.receipts.proofs import LogTree
 
 SNAPSHOT_EVERY = 20_000
+_DIGEST_BYTES = 32
 
 CheckSettlement = Callable[[JobSettled], None]
 """Recomputes a settlement from its evidence; raises VerificationError on any difference."""
@@ -68,10 +70,24 @@ class Committed:
 class SoloEngine:
     """One sequencer over one store. Not for several threads: the shell's loop owns it."""
 
-    def __init__(self, parameters: Parameters, store: Store, tiles: Tiles, clock: Clock) -> None:
-        """Fold the log into state; the newest checkpoint must be over exactly these entries."""
+    def __init__(
+        self, parameters: Parameters, store: Store, tiles: Tiles, clock: Clock, snapshot_every: int = SNAPSHOT_EVERY
+    ) -> None:
+        """Fold the log into state; the newest checkpoint must be over exactly these entries.
+
+        Raises:
+            StoreError: the ledger file is damaged, or the keys are another ledger's; nothing was changed.
+        """
         self.parameters = parameters
         self._store, self._tiles, self._clock = store, tiles, clock
+        self._snapshot_every, self._published = snapshot_every, 0
+        if (parameters.coordinator.public.hex(), parameters.log.vkey) != (
+            self.genesis.coordinator,
+            self.genesis.log_vkey,
+        ):
+            raise StoreError(
+                "the keys of this home are not the ones that its ledger names: put the right keystore back"
+            )
         self.view = Committed(initial_records(parameters.genesis))
         self.position = start(parameters.genesis)
         self.tree = LogTree()
@@ -111,8 +127,8 @@ class SoloEngine:
         self.position = block.position
         for index, entry in enumerate(block.entries, block.first):
             self._note(index, entry)
-        self._publish(block.first, block.checkpoint)
-        if self.position.tree.size - self._snapshot_size >= SNAPSHOT_EVERY:
+        self._publish(block.checkpoint)
+        if self.position.tree.size - self._snapshot_size >= self._snapshot_every:
             self.snapshot()
 
     def _note(self, index: int, entry: bytes) -> None:
@@ -123,9 +139,10 @@ class SoloEngine:
             self._bundle.clear()
         self._bundle[index] = entry
 
-    def _publish(self, old_size: int, checkpoint: str) -> None:
-        """Publish the growth since a size; entries that left memory come from the store."""
-        self._tiles.publish(growth(self.tree, old_size, self.tree.size, self.entry), checkpoint)
+    def _publish(self, checkpoint: str) -> None:
+        """Publish what readers lack; entries that left memory come from the store, and a failure is made up later."""
+        self._tiles.publish(growth(self.tree, self._published, self.tree.size, self.entry), checkpoint)
+        self._published = self.tree.size
 
     def entry(self, index: int) -> bytes:
         """Return one durable entry."""
@@ -157,7 +174,7 @@ class SoloEngine:
                 "tree": [digest.hex() for digest in tree.hashes],
             }
         )
-        self._store.save_snapshot(tree.size, data)
+        self._store.save_snapshot(tree.size, sha256(data) + data)
         self._snapshot_size = tree.size
 
     def checkpoint(self) -> str:
@@ -173,24 +190,25 @@ class SoloEngine:
 
     def _open(self) -> None:
         size = self._store.size()
-        kept = self._store.snapshot()
-        begin = 0
-        if kept is not None and kept[0] <= size:
-            begin = kept[0]
-            self._restore(begin, kept[1])
-        for index, entry in enumerate(self._store.entries(0, begin)):
-            self._note(index, entry)
-        self._replay(begin, size)
-        if size:
+        try:
+            begin = self._restore(size)
+            for index, entry in enumerate(self._store.entries(0, begin)):
+                self._note(index, entry)
+            self._replay(begin, size)
             self._check_checkpoint(size)
+        except StoreError:
+            raise
+        except TallyError as error:
+            raise StoreError(f"the ledger file is damaged, restore it from a backup: {error}") from error
+        if size:
             self._repair_tiles(size)
 
     def _repair_tiles(self, size: int) -> None:
         """Publish what a crash between COMMIT and publishing left out; a foreign checkpoint counts for nothing."""
-        seen = self._tiles.published()
-        if seen == self.checkpoint():
-            return
-        self._publish(0 if seen is None else self._agreed_size(seen, size), self.checkpoint())
+        seen, newest = self._tiles.published(), self.checkpoint()
+        self._published = 0 if seen is None else self._agreed_size(seen, size)
+        if seen != newest:
+            self._publish(newest)
 
     def _agreed_size(self, note: str, size: int) -> int:
         try:
@@ -200,12 +218,18 @@ class SoloEngine:
             return 0
         return held.size if held.size <= size and self.tree.root(held.size) == held.root else 0
 
-    def _restore(self, size: int, data: bytes) -> None:
-        snapshot = canonical.decode(data, _Snapshot, what="snapshot", bytes_max=1 << 40)
+    def _restore(self, size: int) -> int:
+        """Begin with the snapshot, and return how many entries it covers; a damaged one counts for nothing."""
+        kept = self._store.snapshot()
+        if kept is None or kept[0] > size or sha256(kept[1][_DIGEST_BYTES:]) != kept[1][:_DIGEST_BYTES]:
+            return 0
+        covered, data = kept
+        snapshot = canonical.decode(data[_DIGEST_BYTES:], _Snapshot, what="snapshot", bytes_max=1 << 40)
         tip = Tip(snapshot.height, bytes.fromhex(snapshot.header), bytes.fromhex(snapshot.state_root), snapshot.time)
-        tree = CompactRange(size, tuple(bytes.fromhex(digest) for digest in snapshot.tree))
-        self.position, self._snapshot_size = Position(tip, tree), size
+        tree = CompactRange(covered, tuple(bytes.fromhex(digest) for digest in snapshot.tree))
+        self.position, self._snapshot_size = Position(tip, tree), covered
         self.view = Committed(dict(snapshot.records))
+        return covered
 
     def _replay(self, start_at: int, stop: int) -> None:
         """Apply every block after the snapshot again."""
@@ -222,11 +246,24 @@ class SoloEngine:
             raise StoreError(f"the log ends in {len(pending)} entries without a block header")
 
     def _check_checkpoint(self, size: int) -> None:
-        verifier = NoteVerifier.parse(self.genesis.log_vkey)
-        text, _ = open_note(self.checkpoint(), [verifier])
+        """Hold the newest checkpoint against the entries and against the folded state.
+
+        Raises:
+            StoreError: they are not its own.
+            NoteError: it is not signed by this ledger's log.
+        """
+        newest = self._store.checkpoint()
+        if newest is None:
+            if size:
+                raise StoreError(f"the log holds {size} entries and no checkpoint: the ledger file is damaged")
+            return
+        text, _ = open_note(newest, [NoteVerifier.parse(self.genesis.log_vkey)])
         held = Checkpoint.parse(text)
-        if (held.size, held.root) != (size, self.position.tree.root()):
-            raise StoreError(f"the checkpoint is over {held.size} entries, the log holds {size}: the file is damaged")
+        for root in (self.position.tree.root(), self.tree.root()):
+            if (held.origin, held.size, held.root) != (self.genesis.log_origin, size, root):
+                raise StoreError(
+                    f"the checkpoint is not over the {size} entries of the log: the ledger file is damaged"
+                )
 
     @property
     def genesis(self) -> Genesis:
