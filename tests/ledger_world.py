@@ -370,7 +370,7 @@ class Run:
         referee = judgement.referee
         division = settle(
             self.spec,
-            int(self.world.escrow(self.spec.job_id, self.spec.attempt).balance),
+            quote(self.spec).total,
             lines,
             checked=referee.copies + referee.audited,
             redone=referee.redone,
