@@ -40,7 +40,9 @@ BROAD: Final = frozenset({"", "Exception", "BaseException"})
 IMPORT_ERRORS: Final = frozenset({"ImportError", "ModuleNotFoundError"})
 
 COMPOSITION_ROOT: Final = "cli"
-GUARDED_ROOMS: Final = ("adapters", "simulation", "cli")
+GUARDED_ROOMS: Final = frozenset({"adapters", "simulation", COMPOSITION_ROOT})
+# `python -m tallystick` is the one door beside the installed command. Every other room may name itself only.
+MAY_NAME: Final = {COMPOSITION_ROOT: GUARDED_ROOMS, "__main__": frozenset({COMPOSITION_ROOT})}
 DOUBLES_ROOM: Final = "simulation"
 VERBS_ALLOWED: Final = {COMPOSITION_ROOT: frozenset({"demo", "simulate"})}
 ROOMS_IMPURE: Final = frozenset({"node", "simulation", "wire", "client", "adapters", "dashboard", "api", "cli"})
@@ -67,7 +69,7 @@ def findings(source: str, path: Path) -> Iterator[str]:
         doubles_allowed = room == DOUBLES_ROOM or getattr(node, "name", "") in verbs
         for rule in (*definition_findings(node, doubles_allowed=doubles_allowed), *statement_findings(node)):
             yield f"{rule} at line {getattr(node, 'lineno', 0)}"
-        if room != COMPOSITION_ROOT and any(room != guarded and names(node, guarded) for guarded in GUARDED_ROOMS):
+        if any(names(node, guarded) for guarded in GUARDED_ROOMS - MAY_NAME.get(room, {room})):
             yield f"composition-root at line {getattr(node, 'lineno', 0)}"
 
 
@@ -254,6 +256,7 @@ def test_the_drawn_error_tree_is_the_real_one() -> None:
         ("not-implemented", "job.py", '"""X."""\ndef f():\n    raise NotImplementedError'),
         ("composition-root", "node/shell.py", '"""X."""\nfrom tallystick.adapters.sqlite import Store'),
         ("composition-root", "node/shell.py", '"""X."""\ndef f():\n    from tallystick import simulation'),
+        ("composition-root", "__main__.py", '"""X."""\nfrom tallystick.adapters.sqlite import Store'),
         ("composition-root", "adapters/c2pa.py", '"""X."""\nimport tallystick.cli.demo'),
         ("composition-root", "node/shell.py", '"""X."""\nload("tallystick.adapters.sqlite:Store")'),
     ],
@@ -268,6 +271,7 @@ def test_each_rule_fires(rule: str, name: str, source: str) -> None:
         ("simulation/gpu.py", '"""X."""\nclass FakeGpu: ...'),
         ("cli/demo.py", '"""X."""\ndef simulate(): ...\ndef demo(): ...'),
         ("cli/wiring.py", '"""X."""\nfrom tallystick.adapters.sqlite import Store'),
+        ("__main__.py", '"""X."""\nfrom tallystick.cli import main'),
         ("adapters/sqlite.py", '"""X."""\nfrom tallystick.adapters import rows'),
         ("job.py", '"""X."""\nif job.phase is Phase.FUNDED or estate == "Essex": f()'),
         ("ledger/nodes.py", '"""X."""\ndef simulated(worker): ...'),
