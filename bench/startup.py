@@ -1,4 +1,4 @@
-"""Time to the first help text, beside an interpreter that does nothing (budget: 250 ms, half of it Python's own start).
+"""Time to the first help text, beside an interpreter that does nothing (budget: 250 ms).
 
 Which modules may not load is a test (`tests/unit/test_cli_imports.py`); how long the rest takes is measured here.
 """
