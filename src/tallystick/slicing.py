@@ -14,7 +14,7 @@ from typing import Final
 from tallystick.errors import PolicyError, UsageError
 from tallystick.job import MICROJOBS_MAX, PPM, JobSpec, Placement, TaskType, VerificationClass
 from tallystick.kernels.lanczos import KERNEL_NAME, Region, target_size
-from tallystick.primitives.digests import draw, u32
+from tallystick.primitives.digests import Tag, draw
 
 SLOTS_MAX: Final = 1 << 20
 
@@ -188,13 +188,13 @@ def plan(spec: JobSpec, seed: bytes) -> Plan:
     check_task(spec)
     counts = layout(spec)
     check_separable(spec, counts)
-    duplicated = tuple(sorted(draw(seed + b"dup", counts.copies, counts.blocks)))
+    duplicated = tuple(sorted(draw(Tag.DUPLICATES.prefix + seed, counts.copies, counts.blocks)))
     items = [Slot(block, copy=False) for block in range(counts.blocks)]
     if not spec.referee_copies:
         items += [Slot(block, copy=True) for block in duplicated]
-    order = [items[index] for index in draw(seed + b"permutation", counts.slots, counts.slots)]
+    order = [items[index] for index in draw(Tag.PERMUTATION.prefix + seed, counts.slots, counts.slots)]
     if not spec.referee_copies:
-        _separate_copies(spec, counts, seed, order)
+        _separate_copies(spec, counts, order)
     microjobs = tuple(
         MicroJob(
             index=index,
@@ -207,8 +207,12 @@ def plan(spec: JobSpec, seed: bytes) -> Plan:
     return Plan(layout=counts, microjobs=microjobs, referee_copies=duplicated if spec.referee_copies else ())
 
 
-def _separate_copies(spec: JobSpec, counts: Layout, seed: bytes, order: list[Slot]) -> None:
-    """Swap slots, in an order drawn from the seed, until no operator holds a block and its copy."""
+def _separate_copies(spec: JobSpec, counts: Layout, order: list[Slot]) -> None:
+    """Swap slots until no operator holds a block and its copy.
+
+    The search begins where the next block's original lies, which is as random as the permutation: a copy that had to
+    move is not to be known by its place.
+    """
     operators = [spec.pool[seat_of(spec, position // counts.size)].operator for position in range(counts.slots)]
     place = {slot: position for position, slot in enumerate(order)}
 
@@ -235,6 +239,6 @@ def _separate_copies(spec: JobSpec, counts: Layout, seed: bytes, order: list[Slo
         here = place[slot]
         if fits(slot, here):
             continue
-        start = draw(seed + b"separate" + u32(slot.block), 1, counts.slots)[0]
+        start = place[Slot((slot.block + 1) % counts.blocks, copy=False)]
         # check_separable proved that a place exists, and no swap brings together what an earlier one parted.
         next(step for step in range(counts.slots) if swapped(here, (start + step) % counts.slots))

@@ -86,7 +86,7 @@ def test_blocks_cover_the_output_once_and_edge_blocks_are_smaller() -> None:
 def test_a_plan_holds_every_block_once_and_every_drawn_copy_once() -> None:
     drawn = plan(make_order(), SEED)
     held = Counter(slot for microjob in drawn.microjobs for slot in microjob.slots)
-    copies = set(draw(SEED + b"dup", 6, 24))
+    copies = set(draw(b"tallystick/duplicates/v1\n" + SEED, 6, 24))
     assert held == Counter(
         {Slot(block, copy=False): 1 for block in range(24)} | {Slot(b, copy=True): 1 for b in copies}
     )
@@ -100,8 +100,8 @@ def test_the_plan_is_the_permutation_drawn_from_the_seed_with_the_least_of_swaps
     spec = make_order()
     drawn, counts = plan(spec, SEED), layout(spec)
     items = [Slot(block, copy=False) for block in range(24)]
-    items += [Slot(block, copy=True) for block in sorted(draw(SEED + b"dup", 6, 24))]
-    drawn_order = [items[index] for index in draw(SEED + b"permutation", counts.slots, counts.slots)]
+    items += [Slot(block, copy=True) for block in sorted(draw(b"tallystick/duplicates/v1\n" + SEED, 6, 24))]
+    drawn_order = [items[index] for index in draw(b"tallystick/permutation/v1\n" + SEED, counts.slots, counts.slots)]
     final = [slot for microjob in drawn.microjobs for slot in microjob.slots]
     conflicts = sum(
         1
@@ -121,7 +121,7 @@ def test_with_one_operator_the_referee_computes_the_copies() -> None:
     drawn = plan(make_order("aaa"), SEED)
     assert drawn.layout.slots == 24
     assert not any(slot.copy for microjob in drawn.microjobs for slot in microjob.slots)
-    assert drawn.referee_copies == tuple(sorted(draw(SEED + b"dup", 6, 24)))
+    assert drawn.referee_copies == tuple(sorted(draw(b"tallystick/duplicates/v1\n" + SEED, 6, 24)))
     assert drawn.duplicated() == set(drawn.referee_copies)
 
 
