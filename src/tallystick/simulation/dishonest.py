@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 from tallystick.commitment import Opening, Output
 from tallystick.node.worker import Assignment, Posted, RunBlock, Upload, Worker
 from tallystick.primitives.digests import sha256
@@ -19,12 +21,20 @@ class Cheat(Enum):
     """The ways to cheat."""
 
     FORGE = "forge"
+    WRONG_LENGTH = "wrong-length"
     SWAP_AFTER_COMMIT = "swap-after-commit"
     COPY_COMMITMENT = "copy-commitment"
+    COPY_OPENINGS = "copy-openings"
+    COPY_SIGNATURE = "copy-signature"
     COMMIT_LATE = "commit-late"
     VANISH_AFTER_COMMIT = "vanish-after-commit"
     NEVER_COMMIT = "never-commit"
+    BREAK_DOWN = "break-down"
+    UPLOAD_TOO_MANY = "upload-too-many"
     OPEN_WRONGLY = "open-wrongly"
+    OPEN_ANOTHER_LEAF = "open-another-leaf"
+    OPEN_TOO_FEW = "open-too-few"
+    OPEN_NONSENSE = "open-nonsense"
     STAY_SILENT = "stay-silent"
 
 
@@ -48,6 +58,15 @@ def forged(data: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Loot:
+    """What a thief saw of another worker's micro job, root and signature in hex."""
+
+    root: str
+    signature: str
+    openings: tuple[Opening, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DishonestWorker:
     """A worker with one cheat; ``wait`` is called before a late commitment (tests move a clock, nothing sleeps)."""
 
@@ -55,9 +74,9 @@ class DishonestWorker:
     cheat: Cheat
     choose: Choose = every_slot
     wait: Callable[[], None] = field(default=lambda: None, repr=False)
-    stolen: Callable[[], str | None] = field(default=lambda: None, repr=False)
-    """Returns another worker's root, in hex, as a thief would have seen it."""
-    _committed: dict[tuple[str, int], tuple[Opening, ...]] = field(default_factory=dict, repr=False)
+    stolen: Callable[[], Loot | None] = field(default=lambda: None, repr=False)
+    """Returns what was stolen for the micro job that is being worked on; nothing makes the thief honest."""
+    _committed: dict[tuple[str, int, int], tuple[Opening, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> SigningKey:
@@ -73,38 +92,64 @@ class DishonestWorker:
         """Do the work, or not, and commit, or not."""
         if self.cheat is Cheat.NEVER_COMMIT:
             return None
-        outputs = [self._compute(assignment, slot, run, upload) for slot in range(len(assignment.microjob.slots))]
-        openings = self.honest.openings(assignment, outputs)
-        self._committed[assignment.spec.job_id, assignment.microjob.index] = openings
-        posted = self.honest.post(assignment, [opening.leaf for opening in openings])
+        slots = range(len(assignment.microjob.slots))
+        outputs = [self._compute(assignment, slot, run, upload) for slot in slots]
+        if self.cheat is Cheat.BREAK_DOWN:
+            raise MemoryError
+        if self.cheat is Cheat.UPLOAD_TOO_MANY:
+            for slot in (-1, len(slots), len(slots) + 1):
+                upload(slot, b"nobody asked for this")
         if self.cheat is Cheat.COMMIT_LATE:
             self.wait()
-        if self.cheat is Cheat.COPY_COMMITMENT:
-            return self._copied(assignment, posted)
+        openings = self.honest.openings(assignment, outputs)
+        posted = self.honest.post(assignment, [opening.leaf for opening in openings])
+        return self._kept(assignment, posted, openings)
+
+    def _kept(self, assignment: Assignment, posted: Posted, openings: tuple[Opening, ...]) -> Posted:
+        """Remember what will be opened, and put stolen goods in the place of one's own."""
+        loot = self.stolen()
+        if loot is not None and self.cheat in {Cheat.COPY_COMMITMENT, Cheat.COPY_OPENINGS}:
+            posted = self.honest.post_root(assignment, bytes.fromhex(loot.root))
+        if loot is not None and self.cheat is Cheat.COPY_OPENINGS:
+            openings = loot.openings
+        if loot is not None and self.cheat is Cheat.COPY_SIGNATURE:
+            payload = msgspec.structs.replace(posted.payload, result_hash=loot.root, signature=loot.signature)
+            posted = Posted(payload, posted.meta)
+        self._committed[self._name(assignment)] = openings
         return posted
+
+    @staticmethod
+    def _name(assignment: Assignment) -> tuple[str, int, int]:
+        return assignment.spec.job_id, assignment.spec.attempt, assignment.microjob.index
 
     def _compute(self, assignment: Assignment, slot: int, run: RunBlock, upload: Upload) -> Output:
         """Compute a slot, and commit to or deliver something else where this worker cheats."""
         data = run(self.honest.region(assignment, slot))
         cheats = self.choose(assignment, slot)
-        if self.cheat is Cheat.FORGE and cheats:
+        if cheats and self.cheat is Cheat.FORGE:
             data = forged(data)
-        if self.cheat is not Cheat.VANISH_AFTER_COMMIT or not cheats:
-            upload(slot, forged(data) if self.cheat is Cheat.SWAP_AFTER_COMMIT and cheats else data)
+        if cheats and self.cheat is Cheat.WRONG_LENGTH:
+            data = data[:-1]
+        if not cheats or self.cheat is not Cheat.VANISH_AFTER_COMMIT:
+            upload(slot, forged(data) if cheats and self.cheat is Cheat.SWAP_AFTER_COMMIT else data)
         return Output(sha256(data), len(data), self.honest.meta(assignment))
-
-    def _copied(self, assignment: Assignment, posted: Posted) -> Posted:
-        """Sign another worker's root as one's own."""
-        root = self.stolen()
-        return posted if root is None else self.honest.post_root(assignment, bytes.fromhex(root))
 
     def open(self, assignment: Assignment, outputs: Sequence[bytes]) -> tuple[Opening, ...] | None:
         """Open, wrongly or not at all."""
-        remembered = self._committed.get((assignment.spec.job_id, assignment.microjob.index))
-        openings = self.honest.open(assignment, outputs) if remembered is None else remembered
-        if openings is None or self.cheat is Cheat.STAY_SILENT:
+        openings = self._committed.get(self._name(assignment)) or self.honest.open(assignment, outputs)
+        if openings is None:
             return None
-        if self.cheat is Cheat.OPEN_WRONGLY:
-            first = openings[0]
-            return (Opening(sha256(first.salt), first.leaf), *openings[1:])
-        return openings
+        first, rest = openings[0], openings[1:]
+        match self.cheat:
+            case Cheat.STAY_SILENT:
+                return None
+            case Cheat.OPEN_WRONGLY:
+                return (Opening(sha256(first.salt), first.leaf), *rest)
+            case Cheat.OPEN_ANOTHER_LEAF:
+                return (Opening(first.salt, sha256(first.leaf)), *rest)
+            case Cheat.OPEN_TOO_FEW:
+                return rest
+            case Cheat.OPEN_NONSENSE:
+                return (Opening(b"", b"nonsense"), *rest)
+            case _:
+                return openings
