@@ -99,6 +99,19 @@ def verify(
     raise typer.Exit(next(code for code in (EXIT_DOES_NOT_HOLD, EXIT_CANNOT_TELL, EXIT_HOLDS) if code in codes))
 
 
+def examine(paths: Sequence[Path], trust: Path, *, recompute: bool = False) -> Report:
+    """Check the files of one bundle against a trust file, for other verbs.
+
+    Raises:
+        TallyError: it cannot be told at all.
+    """
+    pins, _ = _pins(trust)
+    case = next(_cases(_with_neighbours(_sorted(paths)), recompute=recompute))
+    if isinstance(case, TallyError):
+        raise case
+    return _answer(case, pins, recompute=recompute)
+
+
 def _pins(path: Path | None) -> tuple[Trust, str]:
     """Read the trust file; without one, this home's, and what to say about that."""
     from tallystick.audit.trust import TRUST_BYTES_MAX, parse

@@ -1,0 +1,223 @@
+"""The verbs of `tally`, their options and their help. Whatever is heavy loads inside the verb.
+
+Knows the spelling of every command; refuses to know what any of them does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from typer.main import get_command
+
+from tallystick import __version__
+from tallystick.cli import exits
+from tallystick.cli.verify import verify
+
+JSON_FLAG: Final = "--json"
+STDOUT: Final = Path("-")
+
+app = typer.Typer(name="tally", rich_markup_mode=None, pretty_exceptions_enable=False)
+submit_app = typer.Typer(rich_markup_mode=None)
+keys_app = typer.Typer(rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option(JSON_FLAG, help="Print one JSON document on stdout, all else on stderr.")]
+Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write; - is stdout.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tally {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run GPU jobs on machines you do not trust: pay for what verifies, keep proof of every step.
+
+    Start with `tally demo`. Exit codes: 0 done or holds, 1 refused or does not hold, 2 cannot be done or told.
+    """
+    _help_if_alone(context)
+
+
+def _help_if_alone(context: typer.Context) -> None:
+    """Print the help of a group that was called without a verb."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    input_: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="A picture of your own; default: the bundled one.")
+    ] = None,
+    dishonest: Annotated[int, typer.Option(min=0, max=3, metavar="K", help="How many of the 3 workers lie.")] = 1,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where files go, with a home of its own inside.")
+    ] = Path("tally-demo"),
+    as_json: Json = False,
+) -> None:
+    """Show a whole job: three workers, one of them lies."""
+    from tallystick.cli.demo import demo as play
+
+    raise typer.Exit(play(input_, dishonest, out, as_json=as_json))
+
+
+@submit_app.callback(invoke_without_command=True)
+def submit(context: typer.Context) -> None:
+    """Order a job: `tally submit upscale PICTURE`."""
+    _help_if_alone(context)
+
+
+@submit_app.command()
+def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the help
+    input_: Annotated[Path, typer.Argument(metavar="INPUT", help="A PNG, JPEG, WebP, BMP or GIF picture.")],
+    scale: Annotated[str, typer.Option(metavar="RATIO", help="2, 1.5 or 3/2.")] = "2",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The PNG to write; default: NAME@2x.png beside INPUT.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=128, metavar="N", help="How many local workers.")] = 3,
+    block: Annotated[int, typer.Option(min=8, max=4096, metavar="PIXELS", help="The side of a block.")] = 256,
+    placement: Annotated[str, typer.Option(metavar="HOW", help="Where copies go.")] = "spread",
+    duplicates: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Share of blocks computed twice, 0 to 1; default 0.0625.")
+    ] = None,
+    audit_rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Share of micro jobs audited, 0 to 1; default 0.13.")
+    ] = None,
+    max_price: Annotated[
+        str | None, typer.Option(metavar="CPC", help="Lock nothing if it would cost more than this.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the price is locked.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Enlarge or shrink a picture; the price is shown first.
+
+    Writes OUT, OUT.c2pa (content credentials) and OUT.bundle.json (the evidence). `tally verify OUT` checks all three.
+    """
+    from tallystick.cli.asking import Words
+    from tallystick.cli.submit import upscale as order
+
+    words = Words(input_, scale, out, workers, block, placement, duplicates, audit_rate, max_price)
+    raise typer.Exit(order(words, yes=yes, as_json=as_json))
+
+
+app.add_typer(submit_app, name="submit")
+app.command(short_help="Check a result and its history, alone and offline.")(verify)
+
+
+@app.command()
+def jobs(
+    resume: Annotated[bool, typer.Option("--resume", help="Bring every interrupted job to its end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the jobs of this home, and go on with interrupted ones."""
+    from tallystick.cli.jobs import list_jobs, resume_jobs
+
+    raise typer.Exit(resume_jobs(as_json=as_json) if resume else list_jobs(as_json=as_json))
+
+
+@app.command()
+def bundle(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as `tally jobs` shows it.")],
+    out: Out,
+) -> None:
+    """Write the evidence of a finished job."""
+    from tallystick.cli.keys import write_bundle
+
+    raise typer.Exit(write_bundle(job, out))
+
+
+@keys_app.callback(invoke_without_command=True)
+def keys(context: typer.Context) -> None:
+    """Show and hand out this home's public keys."""
+    _help_if_alone(context)
+
+
+@keys_app.command()
+def ca(out: Out = STDOUT) -> None:
+    """Write the root of this home's content credentials (PEM)."""
+    from tallystick.cli.keys import write_ca
+
+    raise typer.Exit(write_ca(out))
+
+
+@keys_app.command()
+def trust(out: Out = STDOUT) -> None:
+    """Write the trust file: what a stranger pins (TOML)."""
+    from tallystick.cli.keys import write_trust
+
+    raise typer.Exit(write_trust(out))
+
+
+@keys_app.command()
+def log() -> None:
+    """Print the verifier key of this home's log (C2SP vkey)."""
+    from tallystick.cli.keys import print_log_key
+
+    raise typer.Exit(print_log_key())
+
+
+@keys_app.command(name="list")
+def list_(as_json: Json = False) -> None:
+    """List the public keys of this home and their addresses."""
+    from tallystick.cli.keys import list_keys
+
+    raise typer.Exit(list_keys(as_json=as_json))
+
+
+app.add_typer(keys_app, name="keys")
+
+
+@app.command()
+def account(as_json: Json = False) -> None:
+    """Show balances, bonds and escrows; their sum never changes."""
+    from tallystick.cli.account import show_account
+
+    raise typer.Exit(show_account(as_json=as_json))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is missing on this machine, and what to do."""
+    from tallystick.cli.doctor import examine
+
+    raise typer.Exit(examine(as_json=as_json))
+
+
+def run() -> NoReturn:
+    """Run the process's command and exit."""
+    sys.exit(answer(sys.argv[1:]))
+
+
+def answer(arguments: Sequence[str]) -> int:
+    """Run a command and return the exit code; no error leaves here."""
+    as_json = JSON_FLAG in arguments
+    try:
+        code = get_command(app).main(args=list(arguments), prog_name="tally", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        exits.complain(f"{error.format_message()}{_hint(error)}", "UsageError", as_json=as_json)
+        return exits.CANNOT
+    except BrokenPipeError:
+        exits.hang_up(sys.stdout.fileno())
+        return exits.DONE
+    except Exception as error:  # noqa: BLE001 - the last stop: whatever it is becomes one line and an exit code
+        return exits.report(error, as_json=as_json)
+    if code == exits.INTERRUPTED:
+        exits.say("interrupted")
+    return int(code or exits.DONE)
+
+
+def _hint(error: object) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see `{context.command_path} --help`)" if context is not None else ""

@@ -1,0 +1,112 @@
+"""How the program ends: every error as one line on stderr, and as JSON on stdout where JSON was asked for.
+
+    0    done; what was asked for holds
+    1    it does not hold, was refused, or failed
+    2    it cannot be told or done: wrong usage, unreadable input, no home
+    70   a bug of ours; TALLY_DEBUG=1 prints where
+    130  interrupted
+
+Knows exit codes and the shape of an error. Refuses to know any verb.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from typing import Final, TextIO
+
+from tallystick.errors import (
+    IncompleteError,
+    KeystoreError,
+    MalformedError,
+    PriceError,
+    TallyError,
+    UsageError,
+)
+
+DEBUG_VARIABLE: Final = "TALLY_DEBUG"
+DONE, FAILED, CANNOT, BUG, INTERRUPTED = 0, 1, 2, 70, 130
+
+_CANNOT_ERRORS: Final = (UsageError, MalformedError, IncompleteError, KeystoreError)
+
+
+class InterruptionError(Exception):
+    """Somebody pressed Ctrl-C; the message says what stands and how to go on."""
+
+
+def exit_code(error: Exception) -> int:
+    """Return the process's answer to an error."""
+    match error:
+        case InterruptionError():
+            return INTERRUPTED
+        case PriceError():
+            return FAILED
+        case _ if isinstance(error, _CANNOT_ERRORS):
+            return CANNOT
+        case TallyError() | OSError() | MemoryError():
+            return FAILED
+        case _:
+            return BUG
+
+
+def explain(error: Exception) -> str:
+    """Return one line for a person."""
+    match error:
+        case TallyError() | InterruptionError():
+            text = str(error)
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            text = f"{where}{error.strerror or error}"
+        case MemoryError():
+            text = "the memory of this machine does not suffice"
+        case _:
+            text = f"a bug in tally, {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 prints where; please report it"
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """Return text without line breaks and terminal codes: it may quote files that strangers wrote."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
+
+
+def report(error: Exception, *, as_json: bool) -> int:
+    """Say an error and return the exit code."""
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error, file=sys.stderr)
+    complain(explain(error), type(error).__name__, as_json=as_json)
+    return exit_code(error)
+
+
+def complain(text: str, kind: str, *, as_json: bool) -> None:
+    """Say one line on stderr, and the same as JSON on stdout where JSON was asked for."""
+    say(f"error: {text}")
+    if as_json:
+        emit({"error": {"type": kind, "message": text}})
+
+
+def say(text: str) -> None:
+    """Write one line to stderr."""
+    _write(sys.stderr, text)
+
+
+def emit(value: object) -> None:
+    """Write one JSON document to stdout."""
+    _write(sys.stdout, json.dumps(value, ensure_ascii=False))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write a line; nobody listening is no error."""
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        hang_up(stream.fileno())
+
+
+def hang_up(descriptor: int) -> None:
+    """Point a stream that nobody reads any more at nothing, so that later writes and the exit stay quiet."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)

@@ -1,0 +1,89 @@
+"""`tally submit upscale INPUT`: the price, the question, the job, and what it proves."""
+
+from __future__ import annotations
+
+import sys
+
+from tallystick.adapters.local import SystemClock
+from tallystick.cli.asking import Words, ask
+from tallystick.cli.ending import show, show_files
+from tallystick.cli.exits import FAILED, say
+from tallystick.cli.home import home_path, open_home
+from tallystick.cli.lifecycle import Lifecycle
+from tallystick.cli.running import meet, resume, run_job
+from tallystick.cli.screen import Screen
+from tallystick.cli.words import command, count, cpc, near, share
+from tallystick.errors import PriceError
+from tallystick.job import JobSpec
+from tallystick.ledger.settlement import audited_blocks_max
+from tallystick.node.shell import Offer
+from tallystick.slicing import layout
+from tallystick.slicing import share as rounded
+
+
+def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
+    """Run one order from its price to its proof; return the exit code."""
+    asked = ask(words, SystemClock().now())
+    screen = Screen(as_json=as_json)
+    life = Lifecycle(screen)
+    with open_home(home_path(), watch=life.heard) as home:
+        meet(home, life)
+        offer = home.node.offer(asked.wish, asked.data)
+        show_order(screen, offer)
+        if asked.price_max is not None and offer.price.total > asked.price_max:
+            most = f"--max-price allows {cpc(asked.price_max)}"
+            raise PriceError(f"the order would lock {cpc(offer.price.total)}, {most}: nothing was locked")
+        if not yes and not _agreed(offer):
+            say("nothing was locked")
+            return FAILED
+        resume(home, screen, life)
+        life.follow(offer.spec)
+        screen.note("")
+        home.node.accept(offer, asked.data, asked.price_max)
+        ended = run_job(home, screen, life, asked.wish.job_id, offer.picture)
+        screen.result(ended.as_json())
+        if not as_json:
+            screen.line()
+            show(screen, ended, life.cast)
+            screen.line()
+            show_files(screen, ended)
+            screen.line()
+            screen.pairs([("Check it", command("verify", near(ended.output)))])
+    return 0
+
+
+def _agreed(offer: Offer) -> bool:
+    """Ask a person; where none sits, the command itself is the answer."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    sys.stderr.write(f"\nLock {cpc(offer.price.total)} and start? [Y/n] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    return bool(answer) and answer.strip().lower() in {"", "y", "yes"}
+
+
+def show_order(screen: Screen, offer: Offer) -> None:
+    """Print what is asked for, the law, and the price with its parts."""
+    spec, price = offer.spec, offer.price
+    task, counts = spec.task, layout(spec)
+    parts = [("work", price.work), ("copies", price.duplicates), ("audits", price.audits), ("reserve", price.reserve)]
+    spelled = " + ".join(f"{name} {cpc(part)}" for name, part in parts if part)
+    pixels = f"{task.source_width} x {task.source_height} to {task.target_width} x {task.target_height}"
+    kind = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"}[task.channels]
+    hands = f"{count(len(spec.pool), 'worker')} of {count(spec.operators, 'operator')}"
+    pairs = [
+        ("Job", f"{spec.job_id}: {offer.wish.input_name}, {kind} {task.depth} bit, {pixels}"),
+        ("Work", f"{count(counts.blocks, 'block')} in {count(counts.microjobs, 'micro job')} for {hands}"),
+        ("Law", law_words(spec)),
+        ("Price", f"{cpc(price.total)} at most = {spelled}; unused wei return"),
+    ]
+    screen.pairs(pairs, log=True)
+
+
+def law_words(spec: JobSpec) -> str:
+    """Say how the result will be judged."""
+    counts, policy = layout(spec), spec.policy
+    audited = rounded(policy.audit, counts.microjobs)
+    copies = f"{share(policy.duplicates)} copies ({counts.copies})"
+    blocks = count(audited_blocks_max(spec, counts), "block")
+    return f"bits must be equal; {copies}; audits at {share(policy.audit)} ({audited} micro jobs, at most {blocks})"
