@@ -137,19 +137,14 @@ class DishonestWorker:
     def open(self, assignment: Assignment, outputs: Sequence[bytes]) -> tuple[Opening, ...] | None:
         """Open, wrongly or not at all."""
         openings = self._committed.get(self._name(assignment)) or self.honest.open(assignment, outputs)
-        if openings is None:
+        if openings is None or self.cheat is Cheat.STAY_SILENT:
             return None
         first, rest = openings[0], openings[1:]
-        match self.cheat:
-            case Cheat.STAY_SILENT:
-                return None
-            case Cheat.OPEN_WRONGLY:
-                return (Opening(sha256(first.salt), first.leaf), *rest)
-            case Cheat.OPEN_ANOTHER_LEAF:
-                return (Opening(first.salt, sha256(first.leaf)), *rest)
-            case Cheat.OPEN_TOO_FEW:
-                return rest
-            case Cheat.OPEN_NONSENSE:
-                return (Opening(b"", b"nonsense"), *rest)
-            case _:
-                return openings
+        if self.cheat is Cheat.OPEN_TOO_FEW:
+            return rest
+        wrong = {
+            Cheat.OPEN_WRONGLY: Opening(sha256(first.salt), first.leaf),
+            Cheat.OPEN_ANOTHER_LEAF: Opening(first.salt, sha256(first.leaf)),
+            Cheat.OPEN_NONSENSE: Opening(b"", b"nonsense"),
+        }
+        return (wrong.get(self.cheat, first), *rest)
