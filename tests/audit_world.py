@@ -305,7 +305,7 @@ class _Job:
                 absence="500",
             ),
             price=Price("120", "100"),
-            deadlines=Deadlines(*(now + 100_000 * step for step in range(1, 7))),
+            deadlines=Deadlines(*(now + 100_000_000 * step for step in range(1, 7))),
             labels=wish.labels,
             simulated=wish.simulated,
         )

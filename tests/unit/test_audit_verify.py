@@ -13,6 +13,7 @@ from tallystick.audit.findings import Report, Result, printable
 from tallystick.audit.findings import spell as spell_report
 from tallystick.audit.verify import PLAN, STEPS, Shown, verify_bundle
 from tallystick.errors import CredentialError, UsageError
+from tallystick.job import Placement, VerificationClass
 from tallystick.ledger import payloads as say
 from tallystick.primitives.keys import SigningKey
 from tests.audit_world import (
@@ -220,6 +221,35 @@ def test_a_result_for_a_micro_job_beyond_all_numbers_does_not_hold() -> None:
     assert broken(audit(play(Wish(twist=twist))))[0] == 9
 
 
+BIG = str(10**77)
+ODD_ORDERS: dict[str, dict[str, dict[str, object]]] = {
+    "more blocks than a job may have": {"grid": {"block": 8}, "task": {"target_width": 10**6, "target_height": 10**6}},
+    "one block": {"grid": {"block": 4096}},
+    "a target of one pixel": {"task": {"target_width": 1, "target_height": 1}},
+    "many slots a micro job": {"grid": {"blocks_per_microjob": 4096}, "policy": {"audit_blocks": 4096}},
+    "stakes beyond all money": {"policy": {"stake": BIG, "absence": BIG, "gain": BIG}},
+    "prices beyond all money": {"price": {"block": BIG, "referee_block": BIG}},
+    "an amount beyond 2^256": {"price": {"block": "9" * 78}},
+    "everybody colludes": {"policy": {"colluding": 10**6}},
+    "an unknown kernel": {"task": {"kernel": "none"}},
+    "a placement that is not built": {"policy": {"placement": Placement.HIDDEN}},
+    "another law": {"policy": {"law": VerificationClass.SKETCH}},
+}
+
+
+@pytest.mark.parametrize("parts", ODD_ORDERS.values(), ids=ODD_ORDERS.keys())
+def test_an_odd_order_ends_in_a_report(parts: dict[str, dict[str, object]]) -> None:
+    def twist(payload: Payload) -> Payload:
+        if not isinstance(payload, say.JobSubmitted):
+            return payload
+        spec = payload.spec
+        changed = {name: msgspec.structs.replace(getattr(spec, name), **each) for name, each in parts.items()}
+        return msgspec.structs.replace(payload, spec=msgspec.structs.replace(spec, **changed))
+
+    played = play(Wish(twist=twist))
+    assert audit(played, source=played.source).result is not Result.HOLDS
+
+
 def test_steps_that_build_on_a_failed_one_are_not_run() -> None:
     report = audit(play(Wish(twist=lie(say.ChallengeDrawn, challenge=OTHER))))
     untold = {finding.step: finding.actual for finding in report.findings if finding.result is Result.CANNOT_TELL}
@@ -340,7 +370,7 @@ def test_a_settlement_after_its_deadline_does_not_hold() -> None:
 
     def late(payload: Payload) -> Payload:
         if isinstance(payload, say.JobSettled):
-            ledger.time += 1_000_000
+            ledger.time += 1_000_000_000
         return payload
 
     assert broken(audit(play(Wish(twist=late), ledger))) == [14]

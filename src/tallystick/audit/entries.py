@@ -5,6 +5,7 @@ Knows signatures, proofs and the chain of headers. Refuses to know what the entr
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -62,9 +63,9 @@ class Chain:
         Raises:
             VerificationError: no covered block holds it.
         """
-        for block in self.blocks:
-            if block.first <= entry.index < block.index:
-                return block
+        at = bisect_left(self.blocks, entry.index, key=lambda block: block.index)
+        if at < len(self.blocks) and self.blocks[at].first <= entry.index < self.blocks[at].index:
+            return self.blocks[at]
         raise VerificationError(f"block of {entry}", expected="a header that closes over it", actual="none is shown")
 
 
@@ -167,9 +168,11 @@ def check_headers(entries: Sequence[Entry], genesis: Genesis, size: int) -> Chai
     if not headers:
         raise VerificationError("headers", expected="one after every block of the job", actual="none")
     blocks = tuple(_blocks(headers, genesis, size))
+    indices = [entry.index for entry in entries]
     for block in blocks:
         _check_fields(block, genesis)
-        _check_gas(block, entries, genesis)
+        shown = entries[bisect_left(indices, block.first) : bisect_left(indices, block.index)]
+        _check_gas(block, shown, genesis)
     chain = Chain(blocks)
     _check_cover(chain, job, headers[0][1].height)
     return chain
@@ -230,9 +233,8 @@ def _check_fields(block: Block, genesis: Genesis) -> None:
         )
 
 
-def _check_gas(block: Block, entries: Sequence[Entry], genesis: Genesis) -> None:
+def _check_gas(block: Block, shown: Sequence[Entry], genesis: Genesis) -> None:
     """Gas adds up where the whole block is shown; elsewhere it covers at least what is shown."""
-    shown = [entry for entry in entries if block.first <= entry.index < block.index]
     used, whole = sum(gas_of(entry.transaction) for entry in shown), len(shown) == block.index - block.first
     stated = block.header.gas_used
     if stated > genesis.gas_limit or used > stated or (whole and used != stated):

@@ -148,7 +148,8 @@ def labels_of(facts: Facts) -> tuple[str, ...]:
     """Return everything that a reader of the result must know about how it was made."""
     spec = facts.spec
     drawn = () if facts.drawn.payload.drawn_by is Drawer.BUYER else ("challenge: operator-drawn",)
-    return tuple(sorted({*spec.labels, *drawn, *(("simulated",) if spec.simulated else ())}))
+    simulated = ("simulated",) if spec.simulated and "simulated: true" not in spec.labels else ()
+    return tuple(sorted({*spec.labels, *drawn, *simulated}))
 
 
 @dataclass(frozen=True, slots=True)
