@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tallystick.commitment import Opening, Output, assign_commitment, buyer_commitment
-from tallystick.errors import CommitmentError, DeadlineError, IncompleteError, PriceError
+from tallystick.errors import CommitmentError, DeadlineError, IncompleteError, PriceError, RuleError, UsageError
 from tallystick.job import JobSpec, spec_digest
 from tallystick.kernels.raster import raster_digest
 from tallystick.ledger import payloads as say
@@ -97,7 +97,16 @@ class Node:
             raise CommitmentError("input of the wish", expected=offer.wish.input, actual=sha256(data).hex())
         self.ports.desk.write(self.ports.input_path(offer.wish.job_id), data)
         self.wishes.keep(offer.wish)
-        self._lock(offer)
+        self._lock_first(offer)
+
+    def _lock_first(self, offer: Offer) -> None:
+        """Lock the price of a first attempt; a wish whose order is refused is no promise that a restart must keep."""
+        try:
+            self._lock(offer)
+        except (RuleError, UsageError):
+            self._forget(offer.wish.job_id)
+            self.wishes.drop(offer.wish.job_id)
+            raise
 
     def _lock(self, offer: Offer) -> None:
         spec, view = offer.spec, self.book.engine.view
@@ -157,7 +166,8 @@ class Node:
             failed = say.JobFailed(wish.job_id, attempt, say.FailureCode.DEADLINE_PASSED, now)
             self.book.must(Submission((Draft(key, leave(wish.job_id, attempt)), Draft(key, failed))))
         if attempt < ATTEMPTS_MAX:
-            self._lock(self._offer(wish, attempt + 1, picture or self._picture(wish.job_id)))
+            offer = self._offer(wish, attempt + 1, picture or self._picture(wish.job_id))
+            (self._lock if attempt else self._lock_first)(offer)
         else:
             self._forget(wish.job_id)
             self.wishes.give_up(wish.job_id)

@@ -29,6 +29,10 @@ class Wishes:
         """Make a wish durable."""
         self.store.put_private([(WISH_PREFIX + wish.job_id, canonical.encode(wish))])
 
+    def drop(self, job_id: str) -> None:
+        """Forget a wish whose order was refused: nothing was ever locked for it."""
+        self.store.put_private([(WISH_PREFIX + job_id, None)])
+
     def get(self, job_id: str) -> Wish:
         """Return what the buyer wanted.
 
