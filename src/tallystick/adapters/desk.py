@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from pathlib import Path
+
+
+def flush(path: str) -> None:
+    """Make a file's bytes survive a power cut."""
+    with Path(path).open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 class FolderDesk:
@@ -30,10 +38,18 @@ class FolderDesk:
             return hashlib.file_digest(handle, "sha256").digest()
 
     def replace(self, source: str, target: str) -> None:
-        """Move a finished file into place, durably: file and folder are flushed."""
-        with Path(source).open("rb") as handle:
-            os.fsync(handle.fileno())
-        Path(source).replace(target)
+        """Move a finished file into place, durably: file and folder are flushed, also across file systems."""
+        flush(source)
+        try:
+            Path(source).replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            beside = str(Path(target).with_name(f".{Path(target).name}.tmp"))
+            shutil.copyfile(source, beside)
+            flush(beside)
+            Path(beside).replace(target)
+            Path(source).unlink()
         folder = os.open(Path(target).parent, os.O_RDONLY)
         try:
             os.fsync(folder)

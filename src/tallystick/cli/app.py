@@ -196,6 +196,7 @@ def doctor(as_json: Json = False) -> None:
 
 def run() -> NoReturn:
     """Run the process's command and exit."""
+    exits.steady()
     sys.exit(answer(sys.argv[1:]))
 
 

@@ -5,7 +5,6 @@ Nothing is locked, made or changed here, so whatever is wrong costs nothing.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from tallystick.cli.words import one_line
 from tallystick.errors import MalformedError, TooLargeError, UsageError
 from tallystick.job import PPM, Placement, parse_scale
 from tallystick.node.delivery import bundle_path, sidecar_path
@@ -23,6 +23,7 @@ from tallystick.primitives.digests import sha256
 OUTPUT_SUFFIX: Final = ".png"
 INPUT_BYTES_MAX: Final = 2 << 30
 _RATE: Final = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})")
+_SCALE: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}|/[0-9]{1,9})?")
 _DECIMALS_MAX: Final = 6
 _NAME_LETTERS: Final = "23456789abcdefghjkmnpqrstvwxyz"
 _NAME_SIZE: Final = 8
@@ -59,7 +60,7 @@ def ask(words: Words, created: int) -> Asked:
         UsageError: an option, the input or the output's place cannot be used.
         TooLargeError: the input file is larger than 2 GiB.
     """
-    scale = parse_scale(words.scale)
+    scale = read_scale(words.scale)
     price_max = None if words.max_price is None else amount(words.max_price, "--max-price")
     placement = _placement(words.placement)
     audit = DEFAULT_AUDIT if words.audit_rate is None else rate(words.audit_rate, "--audit-rate")
@@ -69,7 +70,7 @@ def ask(words: Words, created: int) -> Asked:
     wish = Wish(
         job_id=new_job_id(),
         input=sha256(data).hex(),
-        input_name=words.input.name,
+        input_name=one_line(words.input.name),
         output_path=str(output),
         scale=words.scale,
         created=created,
@@ -101,6 +102,17 @@ def rate(text: str, option: str) -> int:
     if parts.denominator != 1:
         raise UsageError(f"{option} {text} is too fine: at most {_DECIMALS_MAX} decimals count")
     return int(parts)
+
+
+def read_scale(text: str) -> Fraction:
+    """Read ``2``, ``1.5`` or ``3/2``, and nothing else that Python takes for a number.
+
+    Raises:
+        UsageError: it is none of these, or out of range.
+    """
+    if _SCALE.fullmatch(text) is None:
+        raise UsageError(f"--scale {text!r} is not a ratio: write 2, 1.5 or 3/2")
+    return parse_scale(text)
 
 
 def amount(text: str, option: str) -> Wei:
@@ -186,8 +198,14 @@ def spell_scale(scale: Fraction) -> str:
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"the folder {folder} is not there: make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"the folder {folder} cannot be written: name another place with --out")
+    probe = folder / f".{new_job_id()}.tmp"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} cannot be written ({_reason(error)}): name another place with --out"
+        ) from error
 
 
 def _check_text(path: Path) -> None:

@@ -183,7 +183,7 @@ def _explain(screen: Screen, ended: Outcome, total: int) -> None:
         screen.paragraph("Every block was recomputed by the referee, bit for bit the same: all workers are paid.")
     burned = parse_wei(ended.settled.burned)
     lost = f", of which {cpc(burned)} were burned in this job" if burned else ""
-    screen.line(f"The ledger still sums to {cpc(total)}{lost}.")
+    screen.paragraph(f"The ledger still sums to {cpc(total)}{lost}.")
 
 
 def _prove(stage: Stage) -> Proof:

@@ -29,7 +29,7 @@ REASONS = {
     Reason.NOT_OPENED: "it did not open its commitment",
     Reason.OPENING_DIFFERS: "its opening does not give the root it signed",
     Reason.LEAF_DIFFERS: "it delivered other bytes than it had signed",
-    Reason.REFERENCE_DIFFERS: "its bytes are not those that the law demands",
+    Reason.REFERENCE_DIFFERS: "wrong bytes",
 }
 
 
@@ -132,7 +132,7 @@ def _refutation(line: BlockVerdict, slot: SlotVerdict, cast: Cast) -> Text:
     copy = " (copy)" if slot.copy else ""
     said.append(f"{copy} of {cast.name(slot.worker)} refuted: {REASONS[slot.reason]}", style="red")
     if slot.reason is Reason.REFERENCE_DIFFERS and slot.digest and line.reference:
-        said.append(f" ({slot.digest[:8]}…, not {line.reference[:8]}…)", style="dim")
+        said.append(f" ({slot.digest[:8]}…, due {line.reference[:8]}…)", style="dim")
     return said
 
 

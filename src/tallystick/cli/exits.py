@@ -11,12 +11,15 @@ Knows exit codes and the shape of an error. Refuses to know any verb.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Final, TextIO
 
+from tallystick.cli.words import one_line
 from tallystick.errors import (
     IncompleteError,
     KeystoreError,
@@ -66,11 +69,6 @@ def explain(error: Exception) -> str:
     return one_line(text)
 
 
-def one_line(text: str) -> str:
-    """Return text without line breaks and terminal codes: it may quote files that strangers wrote."""
-    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
-
-
 def report(error: Exception, *, as_json: bool) -> int:
     """Say an error and return the exit code."""
     if os.environ.get(DEBUG_VARIABLE):
@@ -93,7 +91,7 @@ def say(text: str) -> None:
 
 def emit(value: object) -> None:
     """Write one JSON document to stdout."""
-    _write(sys.stdout, json.dumps(value, ensure_ascii=False))
+    _write(sys.stdout, json.dumps(value))
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -103,6 +101,16 @@ def _write(stream: TextIO, text: str) -> None:
         stream.flush()
     except BrokenPipeError:
         hang_up(stream.fileno())
+
+
+def steady() -> None:
+    """Make both streams usable whatever the caller left: closed ones lead nowhere, odd characters are spelled out."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def hang_up(descriptor: int) -> None:

@@ -42,14 +42,20 @@ DAY_MS: Final = 86_400_000
 
 
 def home_path() -> Path:
-    """Return the home folder: TALLY_HOME, or the platform's folder for user data."""
-    named = os.environ.get(HOME_VARIABLE)
-    if named:
-        return Path(named).expanduser().absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "tallystick"
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "tallystick"
+    """Return the home folder: TALLY_HOME, or the platform's folder for user data.
+
+    Raises:
+        HomeError: this account has no folder of its own.
+    """
+    named, data = os.environ.get(HOME_VARIABLE), os.environ.get("XDG_DATA_HOME")
+    try:
+        if named:
+            return Path(named).expanduser().absolute()
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Application Support" / "tallystick"
+        return (Path(data).absolute() if data else Path.home() / ".local" / "share") / "tallystick"
+    except RuntimeError as error:
+        raise HomeError(f"this account has no folder of its own ({error}): set {HOME_VARIABLE} to a folder") from error
 
 
 @dataclass(slots=True)

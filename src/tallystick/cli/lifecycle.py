@@ -10,7 +10,7 @@ from typing import Final
 
 from rich.text import Text
 
-from tallystick.cli.screen import WIDE, Screen
+from tallystick.cli.screen import Screen
 from tallystick.cli.words import count, cpc, letter, short
 from tallystick.job import JobSpec
 from tallystick.ledger import payloads as say
@@ -20,11 +20,12 @@ from tallystick.primitives.amounts import parse_wei
 from tallystick.primitives.keys import address_of
 from tallystick.slicing import layout
 
-STEP_WIDTH: Final = 9
+STEP_WIDTH: Final = 7
 TYPE_WIDTH: Final = 17
-WHAT_WIDTH: Final = 38
+WHAT_WIDTH: Final = 40
 NID_SHOWN: Final = 15
-HASH_SHOWN: Final = 10
+HASH_SHOWN: Final = 11
+NID_LEAST: Final = 10
 ROOT_SHOWN: Final = 8
 MICROJOBS_SHOWN: Final = 16
 
@@ -76,10 +77,10 @@ class Lifecycle:
 
     def heard(self, transaction: Transaction, _index: int) -> None:
         """Show one durable entry."""
-        self.entries += 1
         if isinstance(transaction.payload, say.BlockHeader):
             self.blocks += 1
             return
+        self.entries += 1
         if isinstance(transaction.payload, say.SubmitResult):
             self.roots += 1
         if isinstance(transaction.payload, say.JobSubmitted):
@@ -87,7 +88,7 @@ class Lifecycle:
         self._tell_live(transaction.payload)
         if isinstance(transaction.payload, say.UploadsClosed) and self._crowded():
             both = f"{self.roots} times SUBMIT_RESULT and JobProgressUpdate"
-            self.screen.note(f"{'':>{STEP_WIDTH}} … {both}", style="dim")
+            self.screen.note(f"{'':{STEP_WIDTH}} … {both}", style="dim")
         if not (self._crowded() and isinstance(transaction.payload, say.SubmitResult | say.JobProgressUpdate)):
             self.screen.note(self._line(transaction))
 
@@ -101,22 +102,20 @@ class Lifecycle:
         if isinstance(payload, say.JobProgressUpdate):
             total = str(payload.total)
             step = f"[{payload.done:>{len(total)}}/{total}]"
-        room, wide = self.screen.log.width, self.screen.log.width >= WIDE
         line = Text(f"{step:>{STEP_WIDTH}} ", style="cyan")
         line.append(f"{transaction.type:<{TYPE_WIDTH}} ", style=_STYLES.get(type(payload), "default"))
-        what = self.describe(transaction)
-        used = STEP_WIDTH + TYPE_WIDTH + 2
-        names = 2 + NID_SHOWN + 2 + HASH_SHOWN
-        column = max(WHAT_WIDTH, room - used - names - 2) if not wide else 2 * WHAT_WIDTH
-        line.append(f"{what:<{min(column, 2 * WHAT_WIDTH)}}")
+        line.append(f"{self.describe(transaction):<{WHAT_WIDTH}}", style="not bold")
+        return line.append(self._names(transaction, self.screen.log.width - line.cell_len), style="dim")
+
+    @staticmethod
+    def _names(transaction: Transaction, room: int) -> str:
+        """Return NID and txHash, which name one digest, as far as there is room."""
         nid, digest = transaction.nid, transaction.tx_hash
-        if wide:
-            line.append(f"  {nid}  {digest}", style="dim")
-        elif room >= used + WHAT_WIDTH + names:
-            line.append(f"  {short(nid, NID_SHOWN - 1)}  {short(digest, HASH_SHOWN - 1)}", style="dim")
-        else:
-            line.append(f" {short(nid, max(4, room - used - WHAT_WIDTH - 2))}", style="dim")
-        return line
+        if room >= len(nid) + len(digest) + 4:
+            return f"  {nid}  {digest}"
+        if room >= NID_SHOWN + HASH_SHOWN + 4:
+            return f"  {short(nid, NID_SHOWN - 1)}  {short(digest, HASH_SHOWN - 1)}"
+        return f" {short(nid, room - 2)}" if room > NID_LEAST else ""
 
     def describe(self, transaction: Transaction) -> str:
         """Say in a few words what an entry means."""
@@ -141,6 +140,12 @@ class Lifecycle:
             case _:
                 said = _STEPS.get(type(payload), "") or _describe_step(payload)
         return said
+
+    def close(self) -> None:
+        """Say how much was logged."""
+        if self.entries:
+            said = f"{count(self.entries, 'entry', 'entries')} in {count(self.blocks, 'ledger block')}"
+            self.screen.note(f"{'':{STEP_WIDTH}} {said}, each closed by a signed header and a checkpoint", style="dim")
 
     def _tell_live(self, payload: say.Payload) -> None:
         match payload:

@@ -29,6 +29,7 @@ def run_job(home: Home, screen: Screen, life: Lifecycle, job_id: str, picture: P
     except KeyboardInterrupt as error:
         again = command("jobs", "--resume")
         raise InterruptionError(f"interrupted; job {job_id} loses nothing: `{again}` goes on") from error
+    life.close()
     return outcome(job_id, output, home.node.ports.desk.read(bundle_path(output)))
 
 
@@ -47,11 +48,6 @@ def resume(home: Home, screen: Screen, life: Lifecycle) -> tuple[list[Outcome], 
         done.append(ended)
         screen.note(f"Job {job_id} is done: {near(ended.output)}", style="green")
     return done, failed
-
-
-def life_of(screen: Screen) -> Lifecycle:
-    """Return a log for a home that is about to be opened."""
-    return Lifecycle(screen)
 
 
 def meet(home: Home, life: Lifecycle) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
+from typing import Final
 
 from tallystick.adapters.local import SystemClock
 from tallystick.cli.asking import Words, ask
@@ -13,12 +16,14 @@ from tallystick.cli.lifecycle import Lifecycle
 from tallystick.cli.running import meet, resume, run_job
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import command, count, cpc, near, share
-from tallystick.errors import PriceError
+from tallystick.errors import PriceError, UsageError
 from tallystick.job import JobSpec
 from tallystick.ledger.settlement import audited_blocks_max
 from tallystick.node.shell import Offer
 from tallystick.slicing import layout
 from tallystick.slicing import share as rounded
+
+GIB: Final = 1 << 30
 
 
 def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
@@ -30,6 +35,7 @@ def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
         meet(home, life)
         offer = home.node.offer(asked.wish, asked.data)
         show_order(screen, offer)
+        _check_room(offer, home.path)
         if asked.price_max is not None and offer.price.total > asked.price_max:
             most = f"--max-price allows {cpc(asked.price_max)}"
             raise PriceError(f"the order would lock {cpc(offer.price.total)}, {most}: nothing was locked")
@@ -50,6 +56,20 @@ def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
             screen.line()
             screen.pairs([("Check it", command("verify", near(ended.output)))])
     return 0
+
+
+def _check_room(offer: Offer, home: Path) -> None:
+    """Check that the blocks fit on the disk at all; what deflate makes of the output nobody knows yet.
+
+    Raises:
+        UsageError: they do not.
+    """
+    task = offer.spec.task
+    needed = task.target_width * task.target_height * task.channels * (task.depth // 8)
+    free = shutil.disk_usage(home).free
+    if free < needed:
+        sizes = f"{needed / GIB:.1f} GiB of blocks do not fit into {home}, where {free / GIB:.1f} GiB are free"
+        raise UsageError(f"{sizes}: make room, or use a smaller --scale")
 
 
 def _agreed(offer: Offer) -> bool:

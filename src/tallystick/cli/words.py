@@ -30,6 +30,11 @@ LABELS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+def one_line(text: str) -> str:
+    """Return text without line breaks and terminal codes: it may quote names and files that strangers wrote."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
+
+
 def cpc(wei: int) -> str:
     """Spell an amount for people: exact up to nine decimals, else rounded and marked with ``~``."""
     if wei % _ROUND == 0:
@@ -64,7 +69,7 @@ def near(path: str | Path) -> str:
     """Spell a path from here where that is shorter."""
     text = str(path)
     here = os.path.relpath(text)
-    return here if len(here) < len(text) else text
+    return one_line(here if len(here) < len(text) else text)
 
 
 def command(*words: str | Path) -> str:

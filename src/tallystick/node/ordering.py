@@ -9,8 +9,10 @@ from typing import Final
 
 import msgspec
 
+from tallystick.errors import UsageError
 from tallystick.job import (
     PPM,
+    SIDE_MAX,
     Deadlines,
     Grid,
     JobSpec,
@@ -32,8 +34,8 @@ from tallystick.ledger.settlement import exposure, quote
 from tallystick.ledger.transactions import Draft
 from tallystick.node.identity import Identity
 from tallystick.primitives.digests import field_commitment, sha256
-from tallystick.slicing import layout
-from tallystick.verification.deterrence import NO_DETERRENCE
+from tallystick.slicing import check_separable, check_task, layout
+from tallystick.verification.deterrence import NO_DETERRENCE, check_policy
 
 DEFAULT_BLOCK: Final = 256
 DEFAULT_WORKERS: Final = 3
@@ -155,7 +157,24 @@ def make_spec(
         labels=_labels(wish),
         simulated=wish.simulated,
     )
-    return _with_stakes(spec, referee_price)
+    order = _with_stakes(spec, referee_price)
+    check_order(order)
+    return order
+
+
+def check_order(spec: JobSpec) -> None:
+    """Refuse what the ledger would refuse, before anything is registered, bonded or locked for it.
+
+    Raises:
+        UsageError: the task cannot be planned, or a side is too long.
+        PolicyError: copies cannot be kept apart, or the audits do not deter.
+    """
+    counts, longest = layout(spec), max(spec.task.target_width, spec.task.target_height)
+    check_task(spec)
+    if longest > SIDE_MAX:
+        raise UsageError(f"the output would be {longest} pixels long, {SIDE_MAX} are possible: use a smaller --scale")
+    check_separable(spec, counts)
+    check_policy(spec, counts)
 
 
 def _with_stakes(spec: JobSpec, referee_price: int) -> JobSpec:
