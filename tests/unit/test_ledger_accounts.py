@@ -162,7 +162,7 @@ def test_a_bond_never_falls_below_what_is_locked_of_it() -> None:
     world = make_run().until("submitted").world
     work = Overlay(world.state)
     for change, locked in ((-(10**9), 0), (0, 10**9), (0, -120_001)):
-        with pytest.raises(FundsError, match="^bond of"):
+        with pytest.raises(FundsError, match=r"^bond of"):
             work.bond(world.node(0), change=change, locked=locked)
 
 
