@@ -18,7 +18,7 @@ from tallystick.ledger.payloads import JobSettled, Payload, SubmitResult
 from tallystick.ledger.transactions import Draft
 from tallystick.node import coordinator as say
 from tallystick.node.book import Book
-from tallystick.node.crew import Broken, Crew, Fact, Refereed, ThreadCrew, Worked
+from tallystick.node.crew import Act, Broken, Crew, Fact, Refereed, ThreadCrew, Worked
 from tallystick.node.deliveries import delivery_key, openings_key, spell_delivery, spell_openings
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.sequencer import Accepted, Block, Outcome, Submission
@@ -28,6 +28,9 @@ from tallystick.primitives import canonical
 from tallystick.primitives.digests import sha256
 from tallystick.slicing import MicroJob, block_region
 from tallystick.verification.judge import judge
+
+GATHER_MS = 200
+"""How long an entry waits for others to share its block, while blocks are being computed."""
 
 _DIGEST_BYTES = 32
 _T = TypeVar("_T")
@@ -57,6 +60,7 @@ class JobRun:
     crew: Crew | None = None
     delivery: say.Deliver | None = None
     _pending: list[_Waiting] = field(default_factory=list)
+    _running: int = 0
     _crew: Crew = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class JobRun:
             self._follow(self.coordinator.begin(self.ports.clock.now()))
             while self.delivery is None:
                 if self._pending:
+                    self._gather()
                     self._commit()
                 else:
                     self._wait()
@@ -85,7 +90,25 @@ class JobRun:
         if not facts:
             self._tell(say.Tick())
 
+    def _gather(self) -> None:
+        """Let what ends within a moment share the block: a block costs about as much for one entry as for many."""
+        now = self.ports.clock.now()
+        deadline, until = self.coordinator.next_deadline(now), now + GATHER_MS
+        if deadline is not None and deadline < until + GATHER_MS:
+            return
+        while self._running and self.ports.clock.now() < until:
+            facts = self._crew.wait(until)
+            if not facts:
+                return
+            for fact in facts:
+                self._take(fact)
+
+    def _submit(self, act: Act) -> None:
+        self._running += 1
+        self._crew.submit(act)
+
     def _take(self, fact: Fact) -> None:
+        self._running -= 1
         match fact:
             case Broken(error=error):
                 raise error
@@ -156,12 +179,12 @@ class JobRun:
                     self._pending.append(self._own(payloads))
                 case say.Dispatch(microjobs=microjobs):
                     for microjob in microjobs:
-                        self._crew.submit(partial(self._work, microjob))
+                        self._submit(partial(self._work, microjob))
                 case say.Reveal(microjobs=indices):
                     self._reveal(indices)
                 case say.Recompute(blocks=blocks):
                     for block in blocks:
-                        self._crew.submit(partial(self._referee, block))
+                        self._submit(partial(self._referee, block))
                 case say.Deliver():
                     self.delivery = instruction
 

@@ -15,7 +15,7 @@ from tallystick.kernels.lanczos import Region
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.primitives import merkle
 from tallystick.primitives.keys import SigningKey
-from tallystick.slicing import MicroJob, block_region, layout
+from tallystick.slicing import MicroJob, block_length, block_region, layout
 
 RunBlock = Callable[[Region], bytes]
 Upload = Callable[[int, bytes], bytes]
@@ -70,12 +70,13 @@ class Worker:
 
     def work(self, assignment: Assignment, run: RunBlock, upload: Upload) -> Posted | None:
         """Compute every slot, hand the bytes over, and sign the root over the salted leaves."""
-        outputs = [self._compute(assignment, slot, run, upload) for slot in range(len(assignment.microjob.slots))]
-        return self.post(assignment, self.leaves(assignment, outputs))
-
-    def _compute(self, assignment: Assignment, slot: int, run: RunBlock, upload: Upload) -> commitment.Output:
-        data = run(self.region(assignment, slot))
-        return commitment.Output(upload(slot, data), len(data), self.meta(assignment))
+        spec, done = assignment.spec, list[tuple[bytes, int]]()
+        counts = layout(spec)
+        for slot, region in enumerate([block_region(spec, counts, each.block) for each in assignment.microjob.slots]):
+            data = run(region)
+            done.append((upload(slot, data), len(data)))
+        meta = self.meta(assignment)
+        return self.post(assignment, self.leaves(assignment, [commitment.Output(*each, meta) for each in done]))
 
     def region(self, assignment: Assignment, slot: int) -> Region:
         """Return the output pixels of one slot."""
@@ -123,13 +124,10 @@ class Worker:
 
     def open(self, assignment: Assignment, outputs: Sequence[bytes]) -> tuple[commitment.Opening, ...] | None:
         """Reveal salts and leaves; an honest worker's delivered digests are the ones it committed to."""
-        lengths = [self._length(assignment, slot) for slot in range(len(outputs))]
-        meta = self.meta(assignment)
-        return self.openings(
-            assignment,
-            [commitment.Output(digest, length, meta) for digest, length in zip(outputs, lengths, strict=True)],
-        )
-
-    def _length(self, assignment: Assignment, slot: int) -> int:
-        region, task = self.region(assignment, slot), assignment.spec.task
-        return region.width * region.height * task.channels * (task.depth // 8)
+        spec, meta = assignment.spec, self.meta(assignment)
+        counts = layout(spec)
+        delivered = [
+            commitment.Output(digest, block_length(spec, counts, each.block), meta)
+            for each, digest in zip(assignment.microjob.slots, outputs, strict=True)
+        ]
+        return self.openings(assignment, delivered)
