@@ -15,7 +15,7 @@ from tallystick.audit.bundle import (
     spell,
 )
 from tallystick.errors import IncompleteError
-from tallystick.job import JobSpec
+from tallystick.job import Attempt, JobSpec
 from tallystick.node.book import Book
 from tallystick.node.identity import Identity
 from tallystick.node.ports import Store
@@ -28,7 +28,7 @@ KEPT_BYTES_MAX = 1 << 32
 class KeptEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a home keeps of a finished job so that its bundle can be written again at any later checkpoint."""
 
-    attempt: int
+    attempt: Attempt
     submissions: tuple[BundledSubmission, ...]
     verdicts: tuple[BlockVerdict, ...]
     disclosures: Disclosures

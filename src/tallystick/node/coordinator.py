@@ -20,7 +20,7 @@ from tallystick.ledger.states import JobPhase
 from tallystick.node.settling import Settling, settle_job
 from tallystick.slicing import MicroJob, Plan, plan
 from tallystick.verification.challenge import challenge, challenged, missing_from, plan_seed
-from tallystick.verification.judge import judge, wanted
+from tallystick.verification.judge import Case, judge, open_case, wanted
 from tallystick.verification.verdict import Evidence, Judgement, Submission
 
 
@@ -160,6 +160,8 @@ class Coordinator:
     _due: set[int] = field(default_factory=set)
     _awaited: say.Payload | None = None
     """The last payload that was handed over to be logged and does not stand yet."""
+    _case: Case | None = None
+    _judgement: Judgement | None = None
 
     def __post_init__(self) -> None:
         """Draw the plan from the coordinator's secret and the header over the order."""
@@ -366,15 +368,16 @@ class Coordinator:
         """Ask for what the judge still wants, then settle, and after settlement deliver."""
         if self._awaited is not None or self._due or len(self.opened) < len(self.plan.microjobs):
             return ()
-        evidence = self.evidence()
-        blocks = wanted(evidence, self.reference)
+        self._case = self._case or open_case(self.evidence())
+        blocks = wanted(self._case, self.reference)
         if blocks:
             self._due = set(blocks)
             return (Recompute(blocks),)
-        judgement = judge(evidence, self.reference)
+        evidence = self._case.evidence
+        self._judgement = self._judgement or judge(self._case, self.reference)
         if self.phase is JobPhase.CHALLENGED:
-            return (self._log(settle_job(self.settling(evidence, judgement), now)),)
-        return (Deliver(judgement, evidence),)
+            return (self._log(settle_job(self.settling(evidence, self._judgement), now)),)
+        return (Deliver(self._judgement, evidence),)
 
     def settling(self, evidence: Evidence, judgement: Judgement) -> Settling:
         """Return what a settlement is made from."""

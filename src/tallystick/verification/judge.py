@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tallystick.commitment import Commitment, Opening, Output, Place, check_commitment, check_leaf, check_openings
 from tallystick.errors import CommitmentError, IncompleteError, VerificationError
@@ -50,12 +50,22 @@ FAULTS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
-    """The evidence with what step 1 found: a reason for every slot that already fell."""
+class Case:
+    """The evidence, examined: everything that follows from it without a reference digest. Made by ``open_case``.
+
+    ``fallen`` has a reason for every slot that fell in step 1, ``held`` the blocks of each worker, ``due`` the blocks
+    that are recomputed whoever turns out to be faulty (steps 2, 3 and 5).
+    """
 
     evidence: Evidence
     fallen: Mapping[Key, Reason]
     executions: Mapping[int, tuple[Key, ...]]
+    held: Mapping[bytes, frozenset[int]]
+    due: frozenset[int]
+
+    def worker(self, key: Key) -> bytes:
+        """Return who executed a slot."""
+        return self.evidence.submissions[key[0]].worker
 
 
 def examine(evidence: Evidence, index: int) -> dict[int, Reason]:
@@ -103,8 +113,8 @@ def _gives_leaf(place: Place, slot: int, opening: Opening, law: VerificationClas
     return True
 
 
-def _open(evidence: Evidence) -> _Case:
-    """Examine every micro job.
+def open_case(evidence: Evidence) -> Case:
+    """Examine every micro job; judging the case again with more digests costs no second examination.
 
     Raises:
         IncompleteError: the evidence has not one submission for each, of the seat that holds it.
@@ -114,34 +124,45 @@ def _open(evidence: Evidence) -> _Case:
         raise IncompleteError("the evidence must hold one submission per micro job, of the worker that holds it")
     fallen: dict[Key, Reason] = {}
     executions: dict[int, list[Key]] = defaultdict(list)
+    held: dict[bytes, set[int]] = defaultdict(set)
     for microjob in evidence.plan.microjobs:
         for slot, reason in examine(evidence, microjob.index).items():
             fallen[microjob.index, slot] = reason
         for slot, each in enumerate(microjob.slots):
             executions[each.block].append((microjob.index, slot))
-    return _Case(evidence, fallen, {block: tuple(keys) for block, keys in executions.items()})
+            held[evidence.submissions[microjob.index].worker].add(each.block)
+    due = challenged_blocks(evidence.plan, dict(evidence.challenged)).union(evidence.plan.referee_copies)
+    case = Case(
+        evidence=evidence,
+        fallen=fallen,
+        executions={block: tuple(keys) for block, keys in executions.items()},
+        held={worker: frozenset(blocks) for worker, blocks in held.items()},
+        due=due,
+    )
+    return replace(case, due=due | {block for block in case.executions if _suspect(case, block)})
 
 
-def _output(case: _Case, key: Key) -> Output | None:
+def _output(case: Case, key: Key) -> Output | None:
     delivered = case.evidence.submissions[key[0]].delivered
     return None if delivered is None or key[1] >= len(delivered) else delivered[key[1]]
 
 
-def _delivered(case: _Case, key: Key) -> bytes | None:
+def _delivered(case: Case, key: Key) -> bytes | None:
     output = _output(case, key)
     return None if output is None else output.digest
 
 
-def _suspect(case: _Case, block: int, standing: Sequence[Key]) -> bool:
-    """Tell whether the executions that stand cannot all be right: they differ, or one has not the block's length."""
+def _suspect(case: Case, block: int) -> bool:
+    """Tell whether no execution of a block stands, those that stand differ, or one has not the block's length."""
+    outputs = [_output(case, key) for key in case.executions[block] if key not in case.fallen]
     length = block_length(case.evidence.spec, case.evidence.plan.layout, block)
-    outputs = [_output(case, key) for key in standing]
-    return len({output.digest for output in outputs if output}) > 1 or any(
-        output.length != length for output in outputs if output
+    # A slot that stands was delivered, so there is an output.
+    return len({output and output.digest for output in outputs}) != 1 or any(
+        output is None or output.length != length for output in outputs
     )
 
 
-def _reasons(case: _Case, reference: Mapping[int, bytes]) -> dict[Key, Reason]:
+def _reasons(case: Case, reference: Mapping[int, bytes]) -> dict[Key, Reason]:
     """Return the reason of every slot, given the reference digests known so far."""
     reasons: dict[Key, Reason] = {}
     for block, keys in case.executions.items():
@@ -159,51 +180,42 @@ def _reasons(case: _Case, reference: Mapping[int, bytes]) -> dict[Key, Reason]:
     return reasons
 
 
-def _blocks_wanted(case: _Case, reasons: Mapping[Key, Reason]) -> frozenset[int]:
-    """Return every block that must be recomputed, given the reasons found so far (steps 2 to 5)."""
-    evidence = case.evidence
-    faulty = {evidence.submissions[index].worker for (index, _), reason in reasons.items() if reason in FAULTS}
-    demanded = set(evidence.plan.referee_copies) | challenged_blocks(evidence.plan, dict(evidence.challenged))
-    for block, keys in case.executions.items():
-        standing = [key for key in keys if key not in case.fallen]
-        suspect = not standing or _suspect(case, block, standing)
-        if suspect or any(evidence.submissions[index].worker in faulty for index, _ in keys):
-            demanded.add(block)
-    return frozenset(demanded)
-
-
-def _weigh(case: _Case, reference: Mapping[int, bytes]) -> tuple[dict[Key, Reason], frozenset[int]]:
-    """Return the least fixed point: reasons from the demanded digests that are known, and the blocks they demand.
+def _demanded(case: Case, reference: Mapping[int, bytes]) -> frozenset[int]:
+    """Return every block that must be recomputed: the least fixed point over the demanded digests that are known.
 
     It terminates, since demands only grow: every round but the last finds one more faulty worker.
     """
+    faulty = {case.worker(key) for key, reason in case.fallen.items() if reason in FAULTS}
     demanded: frozenset[int] = frozenset()
     while True:
-        reasons = _reasons(case, {block: reference[block] for block in demanded & reference.keys()})
-        grown = _blocks_wanted(case, reasons)
+        grown = case.due.union(*(case.held[worker] for worker in faulty))
+        for block in (grown - demanded) & reference.keys():
+            standing = [key for key in case.executions[block] if key not in case.fallen]
+            faulty.update(case.worker(key) for key in standing if _delivered(case, key) != reference[block])
         if grown == demanded:
-            return reasons, demanded
+            return demanded
         demanded = grown
 
 
-def wanted(evidence: Evidence, reference: Mapping[int, bytes]) -> tuple[int, ...]:
+def wanted(laid: Evidence | Case, reference: Mapping[int, bytes]) -> tuple[int, ...]:
     """Return the blocks whose reference digest the judge still needs, ascending; empty when it can judge."""
-    _, demanded = _weigh(_open(evidence), reference)
-    return tuple(sorted(demanded - reference.keys()))
+    case = laid if isinstance(laid, Case) else open_case(laid)
+    return tuple(sorted(_demanded(case, reference) - reference.keys()))
 
 
-def judge(evidence: Evidence, reference: Mapping[int, bytes]) -> Judgement:
+def judge(laid: Evidence | Case, reference: Mapping[int, bytes]) -> Judgement:
     """Judge the job: the same evidence and digests give the same answer on any machine.
 
     Raises:
         IncompleteError: a reference digest that the law demands is missing, or the evidence lacks a submission.
     """
-    case = _open(evidence)
-    reasons, demanded = _weigh(case, reference)
+    case = laid if isinstance(laid, Case) else open_case(laid)
+    demanded = _demanded(case, reference)
     if demanded - reference.keys():
         message = f"the law demands that block {min(demanded - reference.keys())} be recomputed, and it was not"
         raise IncompleteError(message)
     known = {block: reference[block] for block in demanded}
+    reasons = _reasons(case, known)
     blocks = tuple(_block_verdict(case, block, reasons, known) for block in sorted(case.executions))
     return Judgement(blocks, _count_workers(case, reasons), _count_referee(case, demanded))
 
@@ -214,7 +226,7 @@ def _verdict(reason: Reason) -> Verdict:
     return Verdict.REFUTED if reason in FAULTS else Verdict.UPHELD
 
 
-def _block_verdict(case: _Case, block: int, reasons: Mapping[Key, Reason], known: Mapping[int, bytes]) -> BlockVerdict:
+def _block_verdict(case: Case, block: int, reasons: Mapping[Key, Reason], known: Mapping[int, bytes]) -> BlockVerdict:
     slots = tuple(_slot_verdict(case, key, reasons[key]) for key in case.executions[block])
     upheld = [slot.digest for slot in slots if slot.verdict is Verdict.UPHELD]
     reference = known[block].hex() if block in known else None
@@ -224,7 +236,7 @@ def _block_verdict(case: _Case, block: int, reasons: Mapping[Key, Reason], known
     return BlockVerdict(block=block, accepted=accepted, source=source, reference=reference, slots=slots)
 
 
-def _slot_verdict(case: _Case, key: Key, reason: Reason) -> SlotVerdict:
+def _slot_verdict(case: Case, key: Key, reason: Reason) -> SlotVerdict:
     index, slot = key
     digest = _delivered(case, key)
     return SlotVerdict(
@@ -238,7 +250,7 @@ def _slot_verdict(case: _Case, key: Key, reason: Reason) -> SlotVerdict:
     )
 
 
-def _count_workers(case: _Case, reasons: Mapping[Key, Reason]) -> tuple[WorkerCount, ...]:
+def _count_workers(case: Case, reasons: Mapping[Key, Reason]) -> tuple[WorkerCount, ...]:
     """Count per worker, in the order of the pool."""
     tally: dict[bytes, dict[Verdict, int]] = {}
     faulted: dict[bytes, set[int]] = defaultdict(set)
@@ -264,7 +276,7 @@ def _count_workers(case: _Case, reasons: Mapping[Key, Reason]) -> tuple[WorkerCo
     )
 
 
-def _count_referee(case: _Case, demanded: frozenset[int]) -> RefereeCount:
+def _count_referee(case: Case, demanded: frozenset[int]) -> RefereeCount:
     copies = frozenset(case.evidence.plan.referee_copies)
     audited = challenged_blocks(case.evidence.plan, dict(case.evidence.challenged)) - copies
     return RefereeCount(copies=len(copies), audited=len(audited), redone=len(demanded - copies - audited))
