@@ -43,7 +43,9 @@ def test_a_result_names_its_roots_and_where_there_was_none() -> None:
     assert (absent.output_root, absent.openings_root, absent.elapsed_ms) == (None, None, None)
     assert silent.output_root is not None
     assert silent.openings_root is None
-    assert upheld.openings_root == upheld.output_root
+    assert silent.delivered_root is not None
+    assert absent.delivered_root is None
+    assert len({upheld.openings_root, upheld.output_root, upheld.delivered_root}) == 3
     assert [each.elapsed_ms for each in (upheld, refuted, silent)] == [7, 8, 9]
     assert {each.class_id for each in (upheld, absent)} == {ZERO_CLASS_ID}
     assert upheld.challenge_ids == (0, 1, 2, 3)
