@@ -32,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from tallystick.anchoring.erc7053 import anchor_commitment
 from tallystick.audit import entries as record
 from tallystick.audit import files, judging, lifecycle, payment
 from tallystick.audit.bundle import Bundle, parse
@@ -190,8 +191,9 @@ def _credentials(audit: Audit) -> str:  # (18)
     return files.check_credentials(audit.shown.output, audit.shown.sidecar, audit.facts, audit.credentials)
 
 
-def _anchor(_: Audit) -> str:  # (19)
-    return Remark("not anchored")
+def _anchor(audit: Audit) -> str:  # (19)
+    commit = anchor_commitment(audit.bundle.checkpoint)
+    return Remark(f"not anchored; a commit of this checkpoint would be for {commit.asset_cid}")
 
 
 def _labels(audit: Audit) -> str:  # (20)
@@ -233,7 +235,7 @@ PLAN: Final = (
     Step(16, "output", (11, 15), _output),
     Step(17, "sidecar", (15,), _sidecar),
     Step(18, "credentials", (6,), _credentials),
-    Step(19, "anchor", (), _anchor),
+    Step(19, "anchor", (3,), _anchor),
     Step(20, "labels", (6,), _labels),
     Step(21, "recompute", (11, 15), _recompute),
 )
