@@ -89,7 +89,7 @@ class SqliteStore:
     def checkpoint(self) -> str | None:
         """Return the newest durable checkpoint."""
         value = self._value("select value from meta where name = 'checkpoint'")
-        return None if value is None else value.decode()
+        return None if value is None else value.decode(errors="replace")
 
     def snapshot(self) -> tuple[int, bytes] | None:
         """Return the newest snapshot and how many entries it covers."""
