@@ -85,6 +85,15 @@ def leaf_hash(place: Place, slot: int, salt: bytes, law: VerificationClass, outp
     return merkle.leaf_hash(leaf_preimage(place, slot, salt, law, output))
 
 
+def leaf_hashes(place: Place, salts: Sequence[bytes], law: VerificationClass, outputs: Sequence[Output]) -> list[bytes]:
+    """Return ``leaf_hash`` of every slot of a micro job, at half the cost of asking for one after the other."""
+    head, kind = b"\x00" + Tag.LEAF.prefix + place.job + u32(place.microjob), u8(law.value)
+    return [
+        sha256(head, u32(slot), place.worker, salt, kind, output.digest, u64(output.length), output.meta)
+        for slot, (salt, output) in enumerate(zip(salts, outputs, strict=True))
+    ]
+
+
 def commitment_digest(place: Place, tree_size: int, class_id: bytes, root: bytes) -> bytes:
     """Return the digest that the inner signature of SUBMIT_RESULT covers."""
     return tagged(Tag.COMMITMENT, place.job, u32(place.microjob), u32(tree_size), place.worker, class_id, root)

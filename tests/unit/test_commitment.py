@@ -28,6 +28,17 @@ def test_the_leaf_and_its_salt_are_the_published_vectors() -> None:
     assert leaf.hex() == "4eae2af32134bc1130de9e4eff6a4b5f24bf85be462e399b626b637c70cf1dd3"
 
 
+def test_the_leaves_of_a_micro_job_are_those_of_its_slots() -> None:
+    place, law = Place(sha256(b"job"), 7, b"\x02" * 33), VerificationClass.EXACT
+    salts = [sha256(b"salt", u32(slot)) for slot in range(5)]
+    outputs = [Output(sha256(b"output", u32(slot)), slot, sha256(b"meta", u32(slot))) for slot in range(5)]
+    one_by_one = [commitment.leaf_hash(place, slot, salts[slot], law, outputs[slot]) for slot in range(5)]
+    assert commitment.leaf_hashes(place, salts, law, outputs) == one_by_one
+    assert len(set(one_by_one)) == 5
+    with pytest.raises(ValueError, match="longer|shorter"):
+        commitment.leaf_hashes(place, salts, law, outputs[1:])
+
+
 def test_compute_root_is_the_published_vector() -> None:
     result = {
         "task_id": "550e8400-e29b-41d4-a716-446655440000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ class FolderTiles:
         """Use a folder, made when it is not there."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._made: set[str] = set()
 
     def published(self) -> str | None:
         """Return the checkpoint that readers see, None when there is none or it is no text."""
@@ -30,17 +32,24 @@ class FolderTiles:
     def publish(self, files: Iterable[tuple[TileName, bytes]], checkpoint: str) -> None:
         """Write tiles, the checkpoint last; partial tiles go once their full tile stands."""
         for name, data in files:
-            path = self._folder / name.path
-            self._write(path, data)
+            path = f"{self._folder}/{name.path}"
+            folder = path.rpartition("/")[0]
+            if folder not in self._made:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                self._made.add(folder)
+            _write(path, data)
             if name.width == TILE_WIDTH:
-                shutil.rmtree(path.with_name(f"{path.name}.p"), ignore_errors=True)
-        self._write(self._folder / CHECKPOINT, checkpoint.encode())
+                shutil.rmtree(f"{path}.p", ignore_errors=True)
+                self._made.discard(f"{path}.p")
+        _write(f"{self._folder}/{CHECKPOINT}", checkpoint.encode())
 
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.tmp")
-        temporary.write_bytes(data)
-        temporary.replace(path)
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file so that it is whole or absent; every block of the ledger waits for this, hence no Path."""
+    temporary = f"{path}.tmp"
+    with open(temporary, "wb", buffering=0) as file:  # noqa: PTH123
+        file.write(data)
+    os.rename(temporary, path)  # noqa: PTH104
 
 
 class NoTiles:

@@ -92,10 +92,7 @@ class Worker:
         nonce = commitment.worker_secret(self.secret, job)
         place = commitment.Place(job, assignment.microjob.index, self.key.public)
         salts = [commitment.leaf_salt(nonce, job, place.microjob, slot) for slot in range(len(outputs))]
-        return tuple(
-            commitment.Opening(salt, commitment.leaf_hash(place, slot, salt, law, output))
-            for slot, (salt, output) in enumerate(zip(salts, outputs, strict=True))
-        )
+        return tuple(map(commitment.Opening, salts, commitment.leaf_hashes(place, salts, law, outputs)))
 
     def leaves(self, assignment: Assignment, outputs: Sequence[commitment.Output]) -> list[bytes]:
         """Return the leaf hashes for these outputs."""
