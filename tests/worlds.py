@@ -18,9 +18,11 @@ from tallystick.ledger.records import Account, Job, account_key, job_key, node_k
 from tallystick.ledger.records import Node as Registered
 from tallystick.ledger.states import JobPhase
 from tallystick.node.bundling import KeptEvidence, evidence_key
+from tallystick.node.sequencer import Submission
 from tallystick.node.worker import Assignment, Laborer, Posted, RunBlock, Upload, Worker
 from tallystick.primitives import canonical
 from tallystick.simulation.dishonest import Cheat, Choose, DishonestWorker, Loot, every_slot
+from tallystick.simulation.disk import PowerCut
 from tallystick.simulation.media import SimulatedExecutor, noise, parse_picture
 from tallystick.simulation.world import Cast, World
 from tallystick.verification.verdict import BlockVerdict, SlotVerdict
@@ -64,6 +66,44 @@ class Victim:
 
     def open(self, assignment: Assignment, outputs: Sequence[bytes]) -> Any:  # noqa: ANN401 - openings
         return self.honest.open(assignment, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Garbled:
+    """An honest worker whose answers are garbled on their way to the node."""
+
+    honest: Worker
+    garble: Callable[[Posted], Any]
+
+    @property
+    def key(self) -> Any:  # noqa: ANN401 - a signing key
+        return self.honest.key
+
+    @property
+    def backend(self) -> str:
+        return self.honest.backend
+
+    def work(self, assignment: Assignment, run: RunBlock, upload: Upload) -> Any:  # noqa: ANN401 - whatever
+        posted = self.honest.work(assignment, run, upload)
+        return None if posted is None else self.garble(posted)
+
+    def open(self, assignment: Assignment, outputs: Sequence[bytes]) -> Any:  # noqa: ANN401 - openings
+        return self.honest.open(assignment, outputs)
+
+
+def cut_before(world: World, entry: type, number: int = 1) -> None:
+    """Let the power go off just before an entry of this type would be logged for the ``number``-th time."""
+    log, left = world.book.log, [number]
+
+    def watched(submissions: Sequence[Submission], check: Any = None) -> Any:  # noqa: ANN401 - as Book.log
+        payloads = [item.payload for each in submissions for item in each.items]
+        left[0] -= sum(isinstance(payload, entry) for payload in payloads)
+        if left[0] <= 0:
+            world.disk.dead = True
+            raise PowerCut
+        return log(submissions, check)
+
+    world.book.log = watched  # type: ignore[method-assign]
 
 
 def cheating(cheat: Cheat, choose: Choose = every_slot) -> Cast:
@@ -167,6 +207,3 @@ def assert_paid_once(world: World, operators: int = 3, seats: int = 3) -> None:
     settled = [line for each in world.payloads(say.JobSettled) for line in each.lines]
     for address in addresses:
         assert balance(world, address) == sum(int(line.amount) for line in settled if line.payee == address)
-
-
-Check = Callable[[World], None]

@@ -14,8 +14,9 @@ from tallystick.ledger.states import EscrowState
 from tallystick.node.ordering import Windows
 from tallystick.node.shell import ATTEMPTS_MAX
 from tallystick.simulation.dishonest import Cheat
-from tallystick.simulation.disk import Fault, PowerCut
+from tallystick.simulation.disk import PowerCut
 from tallystick.simulation.world import World
+from tallystick.verification.verdict import Verdict
 from tests.worlds import (
     JOB,
     KERNEL,
@@ -25,6 +26,7 @@ from tests.worlds import (
     balance,
     bond,
     cheating,
+    cut_before,
     deposited,
     of_seat,
     pixels,
@@ -38,19 +40,8 @@ JUDGE_HOURS: Final = 7 * 24
 
 def stopped_before(entry: type, **wanted: Any) -> World:  # noqa: ANN401 - fields of a Wish
     """A world whose power went off just before an entry of this type was logged for the first time."""
-    whole = World(0, executor=KERNEL)
-    appends: list[list[type]] = []
-    append = whole.engine.commit
-
-    def noted(block: Any) -> None:  # noqa: ANN401 - a block
-        appends.append([type(each.payload) for each in block.transactions])
-        append(block)
-
-    whole.engine.commit = noted  # type: ignore[method-assign]
-    ordered_and_run(whole, **wanted)
-    number = next(number for number, kinds in enumerate(appends) if entry in kinds)
     world = World(0, executor=KERNEL)
-    world.disk.fault = Fault(number, "append")
+    cut_before(world, entry)
     with pytest.raises(PowerCut):
         ordered_and_run(world, **wanted)
     return world
@@ -135,8 +126,7 @@ def test_after_five_missed_attempts_the_money_is_back_and_the_error_says_so() ->
     world = stopped_before(say.JobStarted)
     for _ in range(ATTEMPTS_MAX - 1):
         world = world.restarted(hours=COMMIT_HOURS + 0.5)
-        # Refund and failure are logged, then the next order; then the power goes off again.
-        world.disk.fault = Fault(world.disk.acts.count("append") + 2, "append")
+        cut_before(world, say.JobScheduled)
         with pytest.raises(PowerCut):
             world.node.run(JOB)
     world = world.restarted(hours=COMMIT_HOURS + 0.5)
@@ -198,6 +188,26 @@ def test_with_the_home_open_a_late_worker_pays_and_the_job_is_one_attempt() -> N
     assert [bond(world, seat) for seat in (0, 1)] == [deposited(world, seat) for seat in (0, 1)]
     assert_at_rest(world)
     assert pixels(world.output()) == right_pixels()
+
+
+def test_bytes_that_come_after_a_restart_count_and_are_noted() -> None:
+    """The root is logged, its worker vanishes, the home restarts, the bytes come: once told, no crash unsays it."""
+    world = World(0, cast={1: cheating(Cheat.VANISH_AFTER_COMMIT)}, executor=KERNEL)
+    cut_before(world, say.JobProgressUpdate, number=4)
+    with pytest.raises(PowerCut):
+        ordered_and_run(world)
+    assert 1 in {each.microjob % 3 for each in world.payloads(say.SubmitResult)}
+    later = world.restarted(cast={})
+    cut_before(later, say.ChallengeDrawn)
+    with pytest.raises(PowerCut):
+        later.node.run(JOB)
+    (closed,) = later.payloads(say.UploadsClosed)
+    assert closed.missing == ()
+    last_life = later.restarted(cast={})
+    last_life.node.run(JOB)
+    assert {slot.verdict for slot in of_seat(last_life, 1)} == {Verdict.UPHELD}
+    assert_nobody_lost(last_life)
+    assert_at_rest(last_life)
 
 
 def test_windows_of_an_order_can_be_chosen_and_hold() -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
+import msgspec
 import pytest
 
 from tallystick.job import PPM
 from tallystick.ledger import payloads as say
+from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.records import Order, order_key
+from tallystick.node.worker import Posted
 from tallystick.simulation.dishonest import Cheat, first_slot
 from tallystick.simulation.world import World
 from tallystick.verification.verdict import Reason, Verdict
 from tests.worlds import (
     ALL,
     JOB,
+    Garbled,
     assert_at_rest,
     assert_paid_once,
     balance,
@@ -102,6 +107,34 @@ def test_a_worker_that_copies_what_another_committed(cheat: Cheat) -> None:
     reason, verdict, full_stake = THEFT[cheat]
     assert {(slot.reason, slot.verdict) for slot in of_seat(world, CHEAT_SEAT)} == {(reason, verdict)}
     assert_caught(world, full_stake=full_stake)
+
+
+def renamed(posted: Posted, **fields: object) -> Posted:
+    """The same answer with other fields."""
+    return Posted(msgspec.structs.replace(posted.payload, **fields), posted.meta)
+
+
+GARBLED: Final[dict[str, Callable[[Posted], object]]] = {
+    "for another micro job": lambda posted: renamed(posted, microjob=(posted.payload.microjob + 3) % 6),
+    "for no micro job": lambda posted: renamed(posted, microjob=600),
+    "for another job": lambda posted: renamed(posted, task_id="job-2"),
+    "for another attempt": lambda posted: renamed(posted, attempt=2),
+    "in capitals": lambda posted: renamed(posted, result_hash=posted.payload.result_hash.upper()),
+    "with a number for a root": lambda posted: renamed(posted, result_hash=7),
+    "with an object inside": lambda posted: renamed(posted, signature=object()),
+    "over too many leaves": lambda posted: renamed(posted, tree_size=posted.payload.tree_size + 1),
+    "of another type": lambda posted: Posted(cast("SubmitResult", say.Transfer("x", "1")), posted.meta),
+    "with a long meta": lambda posted: Posted(posted.payload, posted.meta * 2),
+    "with no bytes as meta": lambda posted: Posted(posted.payload, cast("bytes", "0" * 32)),
+}
+
+
+@pytest.mark.parametrize("garble", GARBLED)
+def test_an_answer_in_no_form_is_no_answer(garble: str) -> None:
+    world = done(cast={CHEAT_SEAT: lambda _world, honest: Garbled(honest, GARBLED[garble])}, **ALL)
+    assert {slot.reason for slot in of_seat(world, CHEAT_SEAT)} == {Reason.NEVER_COMMITTED}
+    assert_caught(world, full_stake=False)
+    assert len(world.restarted().entries()) == len(world.entries())
 
 
 @pytest.mark.parametrize("cheat", PARTLY, ids=lambda cheat: cheat.value)
