@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from tallystick.cli.words import one_line
+from tallystick.cli.exits import one_line
 from tallystick.errors import MalformedError, TooLargeError, UsageError
 from tallystick.job import PPM, Placement, parse_scale
 from tallystick.node.delivery import bundle_path, sidecar_path

@@ -15,11 +15,9 @@ import io
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Final, TextIO
 
-from tallystick.cli.words import one_line
 from tallystick.errors import (
     IncompleteError,
     KeystoreError,
@@ -69,9 +67,16 @@ def explain(error: Exception) -> str:
     return one_line(text)
 
 
+def one_line(text: str) -> str:
+    """Return text without line breaks and terminal codes: it may quote names and files that strangers wrote."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
+
+
 def report(error: Exception, *, as_json: bool) -> int:
     """Say an error and return the exit code."""
     if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
         traceback.print_exception(error, file=sys.stderr)
     complain(explain(error), type(error).__name__, as_json=as_json)
     return exit_code(error)
@@ -108,7 +113,7 @@ def steady() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the exit
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 

@@ -144,8 +144,8 @@ class Lifecycle:
     def close(self) -> None:
         """Say how much was logged."""
         if self.entries:
-            said = f"{count(self.entries, 'entry', 'entries')} in {count(self.blocks, 'ledger block')}"
-            self.screen.note(f"{'':{STEP_WIDTH}} {said}, each closed by a signed header and a checkpoint", style="dim")
+            said = f"{count(self.entries, 'entry', 'entries')} in {count(self.blocks, 'block')}"
+            self.screen.note(f"{'':{STEP_WIDTH}} {said}, each under a signed header and checkpoint", style="dim")
 
     def _tell_live(self, payload: say.Payload) -> None:
         match payload:

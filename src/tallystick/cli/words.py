@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from tallystick.cli.exits import one_line
 from tallystick.primitives.amounts import Wei, format_cpc
 
 DECIMALS_SHOWN: Final = 9
@@ -28,11 +29,6 @@ LABELS: Final[Mapping[str, str]] = MappingProxyType(
         "challenge: operator-drawn": "the buyer stayed silent, so the coordinator's secret drew the audits",
     }
 )
-
-
-def one_line(text: str) -> str:
-    """Return text without line breaks and terminal codes: it may quote names and files that strangers wrote."""
-    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
 
 
 def cpc(wei: int) -> str:
