@@ -296,7 +296,7 @@ class Node:
         deliveries = store.private_keys(deliveries_prefix(job_id))
         for key in deliveries:
             digests.update(output.digest for output in parse_delivery(store.private(key) or b"[]"))
-        for digest in digests:
+        for digest in sorted(digests):
             self.ports.blobs.delete(digest)
         for path in (self.ports.scratch_path(job_id), self.ports.input_path(job_id)):
             self.ports.desk.remove(path)

@@ -79,7 +79,7 @@ class Disk:
                 case 0:
                     del self.blobs[digest]
                 case 1:
-                    self.blobs[digest] = self.blobs[digest][: rng.randrange(len(self.blobs[digest]))]
+                    self.blobs[digest] = self.blobs[digest][: rng.randrange(len(self.blobs[digest]) + 1)]
         for path in sorted(self.unflushed & self.files.keys()):
             if rng.randrange(2):
                 del self.files[path]
