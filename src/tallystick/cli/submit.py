@@ -104,6 +104,9 @@ def law_words(spec: JobSpec) -> str:
     """Say how the result will be judged."""
     counts, policy = layout(spec), spec.policy
     audited = rounded(policy.audit, counts.microjobs)
+    if not counts.copies and not audited:
+        return "bits must be equal, but nothing of so small a job is checked at these rates: --audit-rate 1 checks all"
     copies = f"{share(policy.duplicates)} copies ({counts.copies})"
     blocks = count(audited_blocks_max(spec, counts), "block")
-    return f"bits must be equal; {copies}; audits at {share(policy.audit)} ({audited} micro jobs, at most {blocks})"
+    drawn = count(audited, "micro job")
+    return f"bits must be equal; {copies}; audits at {share(policy.audit)} ({drawn}, at most {blocks})"
