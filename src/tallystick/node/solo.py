@@ -13,23 +13,14 @@ import msgspec
 from tallystick.errors import StoreError, TallyError, VerificationError
 from tallystick.ledger import machine
 from tallystick.ledger.block import Tip
+from tallystick.ledger.fold import Position, initial_records, replay_block, start
 from tallystick.ledger.genesis import Genesis
 from tallystick.ledger.payloads import BlockHeader, JobSettled
 from tallystick.ledger.records import AnyRecord, Record
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node.index import LogIndex
 from tallystick.node.ports import Batch, Clock, Store, Tiles
-from tallystick.node.sequencer import (
-    Block,
-    Outcome,
-    Parameters,
-    Position,
-    Submission,
-    initial_records,
-    make_block,
-    replay_block,
-    start,
-)
+from tallystick.node.sequencer import Block, Outcome, Parameters, Submission, make_block
 from tallystick.primitives import canonical
 from tallystick.primitives.digests import sha256
 from tallystick.primitives.merkle import CompactRange, leaf_hash
