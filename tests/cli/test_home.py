@@ -250,3 +250,11 @@ def test_the_doctor_names_what_is_loose(tmp_path: Path) -> None:
     assert f"chmod 600 {home / 'master.key'}" in done.out
     assert "not encrypted" in done.out
     assert "not anchored" in done.out
+
+
+def test_verify_too_prints_a_document_where_json_was_asked_for(used: Path) -> None:
+    for words in ("verify nowhere.json --json", "verify --json", "verify p.png --json"):
+        done = tally(*words.split(), cwd=used)
+        assert done.code == 2
+        assert done.error["type"] == "UsageError"
+        assert done.err.count("\n") == 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tallystick.audit.trust import Trust
     from tallystick.kernels.raster import Raster
 
+BUNDLE: Final = "bundle"
 BUNDLE_SUFFIX: Final = ".bundle.json"
 SIDECAR_SUFFIX: Final = ".c2pa"
 FILE_BYTES_MAX: Final = 2 << 30
@@ -76,21 +77,19 @@ def verify(
         pins, origin = _pins(trust)
         pile = _with_neighbours(_sorted(paths))
     except TallyError as error:
-        _complain(error)
+        _complain(error, json_=json_)
         raise typer.Exit(EXIT_CANNOT_TELL) from error
     codes = set()
     for case in _cases(pile, recompute=recompute):
         if isinstance(case, TallyError):
             codes.add(EXIT_CANNOT_TELL)
-            _complain(case)
-            if json_ and isinstance(case, MalformedError):
-                _print_malformed(case)
+            _complain(case, json_=json_)
             continue
         try:
             answer = _answer(case, pins, recompute=recompute)
         except TallyError as error:
             codes.add(EXIT_CANNOT_TELL)
-            _complain(error)
+            _complain(error, json_=json_)
             continue
         codes.add(_code(answer.result))
         heads = [origin] if origin else []
@@ -288,11 +287,18 @@ def _print(answer: Report, heads: Sequence[str], *, json_: bool) -> None:
 def _print_malformed(error: MalformedError) -> None:
     from tallystick.audit.findings import refused, report, spell
 
-    typer.echo(spell(report([refused(1, "bundle", error)])).decode())
+    typer.echo(spell(report([refused(1, BUNDLE, error)])).decode())
 
 
-def _complain(error: TallyError) -> None:
+def _complain(error: TallyError, *, json_: bool) -> None:
+    """Say one line on stderr; with --json also a document: the first finding, or the error every verb would print."""
+    from tallystick.cli.exits import emit
+
     _tell(f"cannot tell: {error}")
+    if json_ and isinstance(error, MalformedError) and error.what == BUNDLE:
+        _print_malformed(error)
+    elif json_:
+        emit({"error": {"type": type(error).__name__, "message": str(error)}})
 
 
 def _tell(text: str) -> None:
