@@ -25,8 +25,8 @@ from tallystick.ledger.records import (
     result_key,
 )
 from tallystick.ledger.transactions import Transaction, decode
+from tallystick.node.ports import CheckSettlement, Engine
 from tallystick.node.sequencer import Accepted, Block, Outcome, Refused, Submission
-from tallystick.node.solo import CheckSettlement, SoloEngine
 
 Watch = Callable[[Transaction, int], None]
 """Hears of every durable entry with its log index."""
@@ -35,7 +35,7 @@ Watch = Callable[[Transaction, int], None]
 class Book:
     """One writer's view of the ledger."""
 
-    def __init__(self, engine: SoloEngine, watch: Watch) -> None:
+    def __init__(self, engine: Engine, watch: Watch) -> None:
         """Write through an engine; ``watch`` hears of what became durable."""
         self.engine, self._watch = engine, watch
 

@@ -5,7 +5,7 @@ Adapters stand behind them; the node never knows which.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,14 @@ from tallystick.anchoring.claims import JobClaim
 from tallystick.job import JobSpec
 from tallystick.kernels.lanczos import Region
 from tallystick.kernels.raster import Raster, Samples
+from tallystick.ledger.genesis import Genesis
+from tallystick.ledger.payloads import JobSettled
+from tallystick.ledger.records import Record, View
+from tallystick.ledger.transactions import Transaction
+from tallystick.node.index import LogIndex
+from tallystick.node.sequencer import Block, Outcome, Parameters, Submission
 from tallystick.receipts.log import TileName
+from tallystick.receipts.proofs import LogTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,79 @@ class Tiles(Protocol):
 
     def publish(self, files: Iterable[tuple[TileName, bytes]], checkpoint: str) -> None:
         """Write what a growth of the log adds, in order, the checkpoint last."""
+        ...
+
+
+CheckSettlement = Callable[[JobSettled], None]
+"""Recomputes a settlement from its evidence; raises VerificationError on any difference."""
+
+
+class CommittedState(View, Protocol):
+    """State that is durable: read by key, or as a whole."""
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """Every record by its key."""
+        ...
+
+
+class Engine(Protocol):
+    """Orders transactions into blocks and makes them durable, ABCI-shaped; ``solo`` is the embedded one.
+
+    ``view`` is committed state only. When ``run`` returns, what was accepted is durable; a refused submission left no
+    trace. When it raises, nothing of the group happened.
+    """
+
+    parameters: Parameters
+    tree: LogTree
+    index: LogIndex
+
+    @property
+    def view(self) -> CommittedState:
+        """Committed state."""
+        ...
+
+    @property
+    def genesis(self) -> Genesis:
+        """The ledger's parameters."""
+        ...
+
+    def check(self, transaction: Transaction) -> None:
+        """Check chain and signature of an entry that somebody sent."""
+        ...
+
+    def propose(self, submissions: Sequence[Submission]) -> Block | tuple[Outcome, ...]:
+        """Make a block of what is waiting; outcomes only when nothing was accepted."""
+        ...
+
+    def process(self, block: Block, check_settlement: CheckSettlement | None) -> None:
+        """Recompute what apply() cannot: a settlement's verdicts from the evidence."""
+        ...
+
+    def finalize(self, block: Block) -> bytes:
+        """Return the hash of the block's header; nothing is durable yet."""
+        ...
+
+    def commit(self, block: Block) -> None:
+        """Make the block durable, then let readers see it."""
+        ...
+
+    def snapshot(self) -> None:
+        """Keep the folded state, so that the next start replays less."""
+        ...
+
+    def run(
+        self, submissions: Sequence[Submission], check_settlement: CheckSettlement | None = None
+    ) -> tuple[tuple[Outcome, ...], Block | None]:
+        """Take one group of submissions through propose, process, finalize and commit."""
+        ...
+
+    def entry(self, index: int) -> bytes:
+        """Return one durable entry."""
+        ...
+
+    def checkpoint(self) -> str:
+        """Return the newest durable checkpoint."""
         ...
 
 

@@ -6,7 +6,7 @@ state only, since a block's writes are merged after the store's COMMIT and dropp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ from tallystick.ledger.payloads import BlockHeader, JobSettled
 from tallystick.ledger.records import AnyRecord, Record
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node.index import LogIndex
-from tallystick.node.ports import Batch, Clock, Store, Tiles
+from tallystick.node.ports import Batch, CheckSettlement, Clock, Store, Tiles
 from tallystick.node.sequencer import Block, Outcome, Parameters, Submission, make_block
 from tallystick.primitives import canonical
 from tallystick.primitives.digests import sha256
@@ -30,9 +30,6 @@ from tallystick.receipts.proofs import LogTree
 
 SNAPSHOT_EVERY = 20_000
 _DIGEST_BYTES = 32
-
-CheckSettlement = Callable[[JobSettled], None]
-"""Recomputes a settlement from its evidence; raises VerificationError on any difference."""
 
 
 class _Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
