@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from tallystick.errors import CommitmentError
@@ -59,6 +60,7 @@ class Opening:
     leaf: bytes
 
 
+@lru_cache(maxsize=64)
 def meta_digest(backend: str, kernel: str) -> bytes:
     """Return the digest of a leaf's meta: who computed it, with what; no clock, so that a restart repeats it."""
     return sha256(encode({"backend": backend, "kernel": kernel}))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from tallystick import commitment
@@ -15,19 +16,29 @@ from tallystick.kernels.lanczos import Region
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.primitives import merkle
 from tallystick.primitives.keys import SigningKey
-from tallystick.slicing import MicroJob, block_length, block_region, layout
+from tallystick.slicing import Layout, MicroJob, block_length, block_region, layout
 
 RunBlock = Callable[[Region], bytes]
 Upload = Callable[[int, bytes], bytes]
 """Takes a slot's number and its bytes; returns their SHA-256, since the node hashes what arrives anyway."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Assignment:
-    """One micro job handed to one worker."""
+    """One micro job handed to one worker; what follows from the order is found once, at first use."""
 
     spec: JobSpec
     microjob: MicroJob
+
+    @cached_property
+    def job(self) -> bytes:
+        """The order's digest."""
+        return spec_digest(self.spec)
+
+    @cached_property
+    def counts(self) -> Layout:
+        """The order's grid."""
+        return layout(self.spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +81,10 @@ class Worker:
 
     def work(self, assignment: Assignment, run: RunBlock, upload: Upload) -> Posted | None:
         """Compute every slot, hand the bytes over, and sign the root over the salted leaves."""
-        spec, done = assignment.spec, list[tuple[bytes, int]]()
-        counts = layout(spec)
-        for slot, region in enumerate([block_region(spec, counts, each.block) for each in assignment.microjob.slots]):
+        done = list[tuple[bytes, int]]()
+        for slot, region in enumerate(
+            [self.region(assignment, slot) for slot in range(len(assignment.microjob.slots))]
+        ):
             data = run(region)
             done.append((upload(slot, data), len(data)))
         meta = self.meta(assignment)
@@ -80,7 +92,7 @@ class Worker:
 
     def region(self, assignment: Assignment, slot: int) -> Region:
         """Return the output pixels of one slot."""
-        return block_region(assignment.spec, layout(assignment.spec), assignment.microjob.slots[slot].block)
+        return block_region(assignment.spec, assignment.counts, assignment.microjob.slots[slot].block)
 
     def meta(self, assignment: Assignment) -> bytes:
         """Return the meta digest of this worker's leaves."""
@@ -88,7 +100,7 @@ class Worker:
 
     def openings(self, assignment: Assignment, outputs: Sequence[commitment.Output]) -> tuple[commitment.Opening, ...]:
         """Return salt and leaf of every slot for these outputs."""
-        job, law = spec_digest(assignment.spec), assignment.spec.policy.law
+        job, law = assignment.job, assignment.spec.policy.law
         nonce = commitment.worker_secret(self.secret, job)
         place = commitment.Place(job, assignment.microjob.index, self.key.public)
         salts = [commitment.leaf_salt(nonce, job, place.microjob, slot) for slot in range(len(outputs))]
@@ -104,7 +116,7 @@ class Worker:
 
     def post_root(self, assignment: Assignment, root: bytes) -> Posted:
         """Sign a root over as many leaves as the micro job has slots."""
-        place = commitment.Place(spec_digest(assignment.spec), assignment.microjob.index, self.key.public)
+        place = commitment.Place(assignment.job, assignment.microjob.index, self.key.public)
         size, class_id = len(assignment.microjob.slots), bytes.fromhex(ZERO_CLASS_ID)
         signature = self.key.sign(commitment.commitment_digest(place, size, class_id, root))
         payload = SubmitResult(
@@ -121,10 +133,9 @@ class Worker:
 
     def open(self, assignment: Assignment, outputs: Sequence[bytes]) -> tuple[commitment.Opening, ...] | None:
         """Reveal salts and leaves; an honest worker's delivered digests are the ones it committed to."""
-        spec, meta = assignment.spec, self.meta(assignment)
-        counts = layout(spec)
+        meta = self.meta(assignment)
         delivered = [
-            commitment.Output(digest, block_length(spec, counts, each.block), meta)
+            commitment.Output(digest, block_length(assignment.spec, assignment.counts, each.block), meta)
             for each, digest in zip(assignment.microjob.slots, outputs, strict=True)
         ]
         return self.openings(assignment, delivered)
