@@ -32,7 +32,7 @@ def show_account(*, as_json: bool) -> int:
     """Print accounts, workers' bonds, escrows and the supply."""
     screen = Screen(as_json=as_json)
     with read_home(home_path()) as home:
-        records = home.book.engine.view.records
+        records = home.engine.view.records
         names = _worker_names(home)
         nodes = (each for each in records.values() if isinstance(each, Node))
         workers = sorted(nodes, key=lambda node: (names.get(node.worker, ""), node.worker))
@@ -69,7 +69,7 @@ def _escrow(records: Iterable[Record]) -> int:
 
 def _holdings(home: Reading, workers: list[Node], known: dict[str, str]) -> list[Holding]:
     """Return every account that holds something, and the requester's in any case, named where this home knows it."""
-    identity, records = home.identity, home.book.engine.view.records
+    identity, records = home.identity, home.engine.view.records
     names = {
         identity.requester().address: "requester",
         identity.coordinator().address: "coordinator",

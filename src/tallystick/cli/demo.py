@@ -94,7 +94,7 @@ def demo(input_: Path | None, dishonest: int, out: Path, *, as_json: bool) -> in
         ended = _play(home, screen, life, _wish(stage, dishonest), stage.data)
         screen.heading("3  The verdict")
         show(screen, ended, life.cast)
-        _explain(screen, ended, supply(home.node.book.engine.view.records))
+        _explain(screen, ended, supply(home.engine.view.records))
     proof = _prove(stage)
     _show_proof(screen, stage, proof)
     screen.heading("6  What you have now")

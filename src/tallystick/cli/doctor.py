@@ -184,7 +184,7 @@ def _ledger() -> Iterator[Line]:
         return
     try:
         with read_home(path) as home:
-            size, waiting = home.book.engine.tree.size, home.wishes.unfinished()
+            size, waiting = home.engine.tree.size, home.wishes.unfinished()
     except TallyError as error:
         yield Line("ledger", Level.MISSING, str(error), f"put {path} back from a backup, or set {HOME_VARIABLE}")
         return

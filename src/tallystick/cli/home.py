@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tallystick.node.identity import Identity
     from tallystick.node.ordering import Wish
     from tallystick.node.shell import Node
+    from tallystick.node.solo import SoloEngine
     from tallystick.node.wishes import Wishes
     from tallystick.node.worker import Laborer
 
@@ -65,6 +66,7 @@ class Home:
     path: Path
     identity: Identity
     store: SqliteStore
+    engine: SoloEngine
     chain: CertificateChain
     node: Node
     encrypted: bool
@@ -168,6 +170,7 @@ class Reading:
     path: Path
     identity: Identity
     store: SqliteStore
+    engine: SoloEngine
     book: Book
     wishes: Wishes
     encrypted: bool
@@ -202,7 +205,7 @@ def read_home(path: Path) -> Iterator[Reading]:
             raise HomeError(f"the home in {path} is being made: try again in a moment")
         genesis = canonical.decode(first, Genesis, what="genesis")
         engine = SoloEngine(identity.parameters(genesis), store, NoTiles(store), SystemClock())
-        yield Reading(path, identity, store, Book(engine, _nobody), Wishes(store), encrypted)
+        yield Reading(path, identity, store, engine, Book(engine, _nobody), Wishes(store), encrypted)
     finally:
         store.close()
 
@@ -259,7 +262,7 @@ def _wire(
     )
     node = Node(Book(engine, watch), ports, identity, lambda wish, seat: hire(identity, wish, seat))
     _publish_trust(path, genesis, chain)
-    return Home(path, identity, store, chain, node, encrypted)
+    return Home(path, identity, store, engine, chain, node, encrypted)
 
 
 def hire(identity: Identity, wish: Wish, seat: int) -> Laborer:
