@@ -78,7 +78,11 @@ def report(error: Exception, *, as_json: bool) -> int:
         import traceback
 
         traceback.print_exception(error, file=sys.stderr)
-    complain(explain(error), type(error).__name__, as_json=as_json)
+    text = explain(error)
+    if isinstance(error, InterruptionError) and not as_json:
+        say(text)
+    else:
+        complain(text, type(error).__name__, as_json=as_json)
     return exit_code(error)
 
 

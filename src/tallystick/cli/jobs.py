@@ -81,7 +81,7 @@ def _show(screen: Screen, path: Path, listed: list[Listed]) -> None:
             each.wish.job_id,
             Text(each.standing, style=_STYLES.get(each.standing, "default")),
             _moment(each.wish.created)[:16].replace("T", " "),
-            cpc(each.bill.cost),
+            f"{cpc(each.bill.held)} locked" if each.bill.held else cpc(each.bill.cost),
             near(each.wish.output_path),
         ]
         for each in listed

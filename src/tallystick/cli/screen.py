@@ -111,8 +111,12 @@ class Screen:
             finally:
                 self._progress = None
 
-    def now(self, what: str, done: int | None = None, total: int | None = None) -> None:
+    def now(self, what: str, done: int = 0, total: int | None = None) -> None:
         """Say in the live line what is going on, and how far it is."""
-        if self._progress is not None and self._task is not None:
-            counted = "" if total is None else f"{done}/{total}"
-            self._progress.update(self._task, description=what, completed=done or 0, total=total, counted=counted)
+        if self._progress is None or self._task is None:
+            return
+        if total is None:  # a task that was counted to its end would stand still
+            self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(what, total=None, counted="")
+        else:
+            self._progress.update(self._task, description=what, completed=done, total=total, counted=f"{done}/{total}")
