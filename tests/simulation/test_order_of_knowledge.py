@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
@@ -241,7 +241,24 @@ def stray(referee: Referee, rng: random.Random) -> Stimulus:
         choices.append(Opened(index, None))
     if referee.machine.phase is not JobPhase.RUNNING:
         choices.append(Arrived(index, ()))
+    choices += contradictions(referee)
     return rng.choice(choices)
+
+
+def contradictions(referee: Referee) -> list[Stimulus]:
+    """What a worker says again and otherwise, or only once the closing of the uploads was asked for."""
+    other = (Output(sha256(b"other bytes"), 192, bytes(32)),)
+    told: list[Stimulus] = []
+    for each in referee.true:
+        match each:
+            case RootPosted(commitment=posted, time=time):
+                told.append(RootPosted(replace(posted, root=sha256(posted.root)), time + 1))
+            case Arrived(microjob=index):
+                told.append(Arrived(index, other))
+    if referee.awaited and isinstance(referee.awaited[-1], say.UploadsClosed):
+        told += [Arrived(index, referee.outputs(index)) for index in range(MICROJOBS)]
+        told += [RootPosted(referee.root(index), referee.now) for index in range(MICROJOBS)]
+    return told
 
 
 @settings(max_examples=150)
