@@ -16,7 +16,7 @@ from tallystick.errors import IncompleteError, NoteError, VerificationError
 from tallystick.ledger import machine
 from tallystick.ledger import payloads as say
 from tallystick.ledger.context import gas_of
-from tallystick.ledger.genesis import Genesis, chain_id, genesis_digest
+from tallystick.ledger.genesis import Genesis, chain_id, check_chain_id, genesis_digest
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.primitives.keys import address_of
 from tallystick.primitives.merkle import CompactRange, check_inclusion, leaf_hash
@@ -92,17 +92,43 @@ def job_of(payload: say.Payload) -> tuple[str, int] | None:
             return payload.job_id, payload.attempt
 
 
+def check_genesis(genesis: Genesis, trust: Trust) -> None:
+    """Check that a ledger is the pinned one.
+
+    Raises:
+        VerificationError: its chain id, its log or its coordinator is another.
+    """
+    check_chain_id(genesis, trust.chain_id)
+    if (genesis.log_origin, genesis.log_vkey) != (trust.log.origin, trust.log.vkey):
+        actual = f"{genesis.log_origin} {genesis.log_vkey}"
+        raise VerificationError("log", expected=f"{trust.log.origin} {trust.log.vkey}", actual=actual)
+    if not trust.pins(genesis.coordinator):
+        keys = ", ".join(sorted({pin.key for pin in trust.coordinators}))
+        raise VerificationError("coordinator", expected=keys, actual=genesis.coordinator)
+
+
 def check_checkpoint(note: str, trust: Trust) -> Checkpoint:
-    """Open the checkpoint with the pinned key.
+    """Open the checkpoint of a bundle, of which nobody may change a byte unseen: the pinned key alone signs it.
 
     Raises:
         NoteError: the pinned key did not sign it, or somebody whom the trust file does not name signed it as well.
         VerificationError: it is another log's, or outside the range for which the key is pinned.
     """
-    text, _ = open_note(note, [NoteVerifier.parse(trust.log.vkey)])
+    checkpoint = open_checkpoint(note, trust)
     signatures = len(split_note(note)[1])
     if signatures != 1:
         raise NoteError("signatures of the checkpoint", expected="the pinned key's alone", actual=signatures)
+    return checkpoint
+
+
+def open_checkpoint(note: str, trust: Trust) -> Checkpoint:
+    """Open a checkpoint with the pinned key; signatures of others count for nothing.
+
+    Raises:
+        NoteError: the pinned key did not sign it.
+        VerificationError: it is another log's, or outside the range for which the key is pinned.
+    """
+    text, _ = open_note(note, [NoteVerifier.parse(trust.log.vkey)])
     checkpoint = Checkpoint.parse(text)
     if checkpoint.origin != trust.log.origin:
         raise VerificationError("origin of the checkpoint", expected=trust.log.origin, actual=checkpoint.origin)
@@ -137,11 +163,20 @@ def _checked(logged: LoggedEntry, name: str, checkpoint: Checkpoint, trust: Trus
     machine.check(transaction, name)
     proof = tuple(bytes.fromhex(each) for each in logged.proof)
     check_inclusion(leaf_hash(data), logged.index, checkpoint.size, proof, checkpoint.root)
-    pins = trust.pins(transaction.sender.hex())
-    if pins and not any(pin.covers(logged.index) for pin in pins):
-        what = f"pinned range of the coordinator's key at index {logged.index}"
-        raise VerificationError(what, expected="inside", actual="outside")
+    check_pinned_range(transaction, logged.index, trust)
     return Entry(logged.index, transaction, proof)
+
+
+def check_pinned_range(transaction: Transaction, index: int, trust: Trust) -> None:
+    """Check that a coordinator's key is used within the stretch of the log for which it is pinned.
+
+    Raises:
+        VerificationError: it is used outside.
+    """
+    pins = trust.pins(transaction.sender.hex())
+    if pins and not any(pin.covers(index) for pin in pins):
+        what = f"pinned range of the coordinator's key at index {index}"
+        raise VerificationError(what, expected="inside", actual="outside")
 
 
 def _check_nonces(entries: Sequence[Entry]) -> None:

@@ -28,7 +28,6 @@ credentials is an argument. What a bundle cannot show is named in the findings: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,13 +37,12 @@ from tallystick.audit import files, judging, lifecycle, payment
 from tallystick.audit.bundle import Bundle, parse
 from tallystick.audit.entries import Chain, Entry
 from tallystick.audit.files import Credentials, Decode, Private
-from tallystick.audit.findings import Finding, Report, Result, found, refused, report
+from tallystick.audit.findings import Report, Result, found, report
 from tallystick.audit.judging import Assigned
 from tallystick.audit.lifecycle import Facts
+from tallystick.audit.plan import Remark, Step, walk
 from tallystick.audit.trust import Trust
-from tallystick.errors import TallyError, VerificationError
 from tallystick.kernels.raster import Raster
-from tallystick.ledger.genesis import check_chain_id
 from tallystick.primitives.amounts import Wei, format_cpc
 from tallystick.primitives.notes import Checkpoint
 from tallystick.verification.verdict import Evidence, Judgement, Verdict
@@ -81,22 +79,9 @@ class Audit:
     private: Private = field(init=False)
 
 
-class Remark(str):
-    """What a step says when it neither holds nor fails."""
-
-    __slots__ = ()
-
-
 def _genesis(audit: Audit) -> str:  # (2)
-    genesis, trust = audit.bundle.genesis, audit.trust
-    check_chain_id(genesis, trust.chain_id)
-    if (genesis.log_origin, genesis.log_vkey) != (trust.log.origin, trust.log.vkey):
-        actual = f"{genesis.log_origin} {genesis.log_vkey}"
-        raise VerificationError("log", expected=f"{trust.log.origin} {trust.log.vkey}", actual=actual)
-    if not trust.pins(genesis.coordinator):
-        keys = ", ".join(sorted({pin.key for pin in trust.coordinators}))
-        raise VerificationError("coordinator", expected=keys, actual=genesis.coordinator)
-    return f"chain {trust.chain_id}, log {trust.log.origin}"
+    record.check_genesis(audit.bundle.genesis, audit.trust)
+    return f"chain {audit.trust.chain_id}, log {audit.trust.log.origin}"
 
 
 def _checkpoint(audit: Audit) -> str:  # (3)
@@ -207,16 +192,6 @@ def _recompute(audit: Audit) -> str:  # (21)
     return f"{count} blocks give the accepted bytes again"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: its number, its name, the steps whose results it builds on, and what it does."""
-
-    number: int
-    name: str
-    needs: tuple[int, ...]
-    run: Callable[[Audit], str]
-
-
 PLAN: Final = (
     Step(2, "genesis", (), _genesis),
     Step(3, "checkpoint", (), _checkpoint),
@@ -256,22 +231,5 @@ def verify_bundle(
         MalformedError: step 1: the bytes are no bundle, so there is nothing to number findings on.
     """
     audit = Audit(shown, trust, parse(shown.bundle), decode, credentials, recompute)  # (1)
-    findings = [found(1, "bundle", Result.HOLDS, f"canonical, {len(shown.bundle)} bytes")]
-    untold: set[int] = set()
-    for step in PLAN:
-        finding = _run(step, audit, untold)
-        findings.append(finding)
-        if finding.result in {Result.DOES_NOT_HOLD, Result.CANNOT_TELL}:
-            untold.add(step.number)
-    return report(findings)
-
-
-def _run(step: Step, audit: Audit, untold: set[int]) -> Finding:
-    missing = sorted(untold.intersection(step.needs))
-    if missing:
-        return found(step.number, step.name, Result.CANNOT_TELL, f"not looked at, because of step {missing[0]}")
-    try:
-        said = step.run(audit)
-    except TallyError as error:
-        return refused(step.number, step.name, error)
-    return found(step.number, step.name, Result.NOTE if isinstance(said, Remark) else Result.HOLDS, said)
+    first = found(1, "bundle", Result.HOLDS, f"canonical, {len(shown.bundle)} bytes")
+    return report((first, *walk(PLAN, audit)))
