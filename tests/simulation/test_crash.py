@@ -9,6 +9,7 @@ import pytest
 
 from tallystick.job import PPM
 from tallystick.ledger import payloads as say
+from tallystick.node.worker import Worker
 from tallystick.simulation.dishonest import Cheat, first_slot
 from tallystick.simulation.disk import Fault, PowerCut
 from tallystick.simulation.media import noise
@@ -161,6 +162,25 @@ def test_a_settlement_stands_whatever_its_workers_say_after_a_restart(changed: C
     life(second, **WANTED)
     assert_ended_well(second)
     assert {slot.verdict for slot in slots(second)} == {Verdict.UPHELD}
+
+
+@pytest.mark.parametrize("method", ["work", "open"])
+def test_a_failure_of_our_own_worker_is_raised_at_once_and_the_job_goes_on_later(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Nobody waits for hours, and nobody is slashed, because our own code failed."""
+    world = World(0, executor=KERNEL)
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, method, broken)
+        with pytest.raises(ZeroDivisionError):
+            life(world, **WANTED)
+    life(world, **WANTED)
+    assert_ended_well(world)
+
+
+def broken(*_arguments: object) -> None:
+    """Fail as our own code might."""
+    raise ZeroDivisionError
 
 
 def test_two_jobs_interrupted_together_both_end() -> None:

@@ -23,7 +23,7 @@ from tallystick.node.deliveries import delivery_key, openings_key, spell_deliver
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.sequencer import Accepted, Block, Outcome, Submission
 from tallystick.node.settling import check_settlement
-from tallystick.node.worker import Assignment, Laborer, Posted
+from tallystick.node.worker import Assignment, Laborer, Posted, Worker
 from tallystick.primitives import canonical
 from tallystick.primitives.digests import sha256
 from tallystick.slicing import MicroJob, block_region
@@ -212,13 +212,15 @@ class JobRun:
         """Ask a worker for its openings; one that fails, or answers in no form of ours, is silent."""
         machine = self.coordinator
         microjob = machine.plan.microjobs[index]
-        digests = [output.digest for output in machine.arrived[index]]
+        laborer, digests = self.laborers[microjob.seat], [output.digest for output in machine.arrived[index]]
         try:
-            openings = self.laborers[microjob.seat].open(Assignment(machine.spec, microjob), digests)
+            openings = laborer.open(Assignment(machine.spec, microjob), digests)
             # One more than wanted is enough for the judge to see that there are too many.
             taken = None if openings is None else tuple(openings[: len(microjob.slots) + 1])
             formed = taken is not None and all(map(_is_opening, taken))
-        except Exception:  # noqa: BLE001 - whatever a worker's code raises is that worker's silence
+        except Exception:
+            if isinstance(laborer, Worker):
+                raise
             return None
         return taken if formed else None
 
@@ -236,7 +238,7 @@ class JobRun:
         return Worked(microjob, self._labor(microjob, upload), uploads)
 
     def _labor(self, microjob: MicroJob, upload: Callable[[int, bytes], bytes]) -> Posted | None:
-        """Run a worker's code; what it raises is its own failure, unless this home failed while serving it."""
+        """Run a worker's code; what it raises is its own failure, unless the code or the failure is this home's."""
 
         def run(region: Region) -> bytes:
             return _ours(partial(self.compute, region))
@@ -246,7 +248,9 @@ class JobRun:
             return laborer.work(Assignment(self.coordinator.spec, microjob), run, upload)
         except _OursError as failure:
             raise failure.__cause__ or failure from None
-        except Exception:  # noqa: BLE001 - whatever else a worker's code raises means that it posts no root
+        except Exception:
+            if isinstance(laborer, Worker):
+                raise  # our own code, so our own failure: nobody waits for a deadline because of it
             return None
 
     def compute(self, region: Region) -> bytes:
