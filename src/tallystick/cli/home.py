@@ -36,6 +36,8 @@ PASSPHRASE_VARIABLE: Final = "TALLY_PASSPHRASE"  # noqa: S105 - the variable's n
 TRUST_FILE: Final = "trust.toml"
 KEYSTORE_FILE: Final = "master.key"
 LEDGER_FILE: Final = "ledger.sqlite"
+LOG_FOLDER: Final = "log"
+GENESIS_FILE: Final = "genesis.json"
 LOCK_FILE: Final = "lock"
 LOCK_ATTEMPTS: Final = 10
 LOCK_WAIT_S: Final = 0.03
@@ -244,8 +246,10 @@ def _wire(
     identity, clock = Identity(master), SystemClock()
     if store.genesis() is None:
         store.create(canonical.encode(identity.genesis(clock.now())))
-    genesis = canonical.decode(store.genesis() or b"", Genesis, what="genesis")
-    engine = SoloEngine(identity.parameters(genesis), store, FolderTiles(path / "log"), clock)
+    first, tiles = store.genesis() or b"", FolderTiles(path / LOG_FOLDER)
+    genesis = canonical.decode(first, Genesis, what="genesis")
+    _publish(path / LOG_FOLDER / GENESIS_FILE, first)  # before any checkpoint, which nobody could check without it
+    engine = SoloEngine(identity.parameters(genesis), store, tiles, clock)
     chain = issue_chain(*identity.authority(), genesis.time - DAY_MS, f"Tallystick {genesis.log_origin}")
     scratch = path / "jobs"
     scratch.mkdir(exist_ok=True, mode=0o700)
@@ -279,8 +283,7 @@ def hire(identity: Identity, wish: Wish, seat: int) -> Laborer:
 
 
 def _publish_trust(path: Path, genesis: Genesis, chain: CertificateChain) -> None:
-    """Write what a stranger needs to check this home's bundles, unless it already stands there."""
-    from tallystick.adapters.desk import FolderDesk
+    """Write what a stranger needs to check this home's bundles."""
     from tallystick.audit import trust
     from tallystick.ledger.genesis import chain_id
 
@@ -291,6 +294,12 @@ def _publish_trust(path: Path, genesis: Genesis, chain: CertificateChain) -> Non
         coordinators=(trust.CoordinatorPin(key=genesis.coordinator, first=0),),
         c2pa=trust.CredentialPin(root=chain.root_pem),
     )
-    text, file = trust.spell(pins), path / TRUST_FILE
-    if not file.exists() or file.read_bytes() != text:
-        FolderDesk().write(str(file), text)
+    _publish(path / TRUST_FILE, trust.spell(pins))
+
+
+def _publish(file: Path, data: bytes) -> None:
+    """Write a file for strangers, unless it already stands there."""
+    from tallystick.adapters.desk import FolderDesk
+
+    if not file.exists() or file.read_bytes() != data:
+        FolderDesk().write(str(file), data)
