@@ -1,12 +1,13 @@
-"""`tally verify PATH…`: sorts out what was shown, reads the pins, prints the numbered findings, says it in one word.
+"""`tally verify PATH…`: sorts out what was shown, a job's files or a whole log, reads the pins, prints the numbered findings, says it in one word.
 
 Exit 0 holds, 1 does not hold, 2 cannot tell: malformed, incomplete, or wrong usage. Takes no lock, needs no network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -62,7 +63,9 @@ class _Case:
 def verify(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH…", help="OUT alone, or a bundle with any of OUT, its sidecar and INPUT."),
+        typer.Argument(
+            metavar="PATH…", help="OUT alone, a bundle with any of OUT, its sidecar and INPUT, or the folder of a log."
+        ),
     ],
     trust: Annotated[
         Path | None, typer.Option("--trust", metavar="FILE", help="The pinned keys; default: those of this home.")
@@ -70,30 +73,32 @@ def verify(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Run every block again; INPUT must be among the paths.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, one document per bundle.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON, one document per bundle or log.")
+    ] = False,
 ) -> None:
-    """Check a result and its whole history, alone and offline: exit 0 holds, 1 does not hold, 2 cannot tell."""
+    """Check a result, or a whole log, alone and offline: exit 0 holds, 1 does not hold, 2 cannot tell."""
+    from tallystick.cli.history import folders_of
+
     try:
         pins, origin = _pins(trust)
-        pile = _with_neighbours(_sorted(paths))
+        logs = folders_of(paths)
+        files = [path for path in paths if path not in logs]
+        if recompute and not files:
+            raise UsageError("--recompute runs the blocks of one job again, and a log has none: add OUT and INPUT")
+        pile = _with_neighbours(_sorted(files)) if files else _Pile()
     except TallyError as error:
         _complain(error, json_=json_)
         raise typer.Exit(EXIT_CANNOT_TELL) from error
-    codes = set()
-    for case in _cases(pile, recompute=recompute):
-        if isinstance(case, TallyError):
+    codes, several = set(), len(pile.bundles) + len(logs) > 1
+    for path, answer in _answers(logs, pile, pins, recompute=recompute):
+        if isinstance(answer, TallyError):
             codes.add(EXIT_CANNOT_TELL)
-            _complain(case, json_=json_)
-            continue
-        try:
-            answer = _answer(case, pins, recompute=recompute)
-        except TallyError as error:
-            codes.add(EXIT_CANNOT_TELL)
-            _complain(error, json_=json_)
+            _complain(answer, json_=json_)
             continue
         codes.add(_code(answer.result))
         heads = [origin] if origin else []
-        heads += [str(case.file.path)] if len(pile.bundles) > 1 else []
+        heads += [str(path)] if several else []
         _print(answer, heads, json_=json_)
     raise typer.Exit(next(code for code in (EXIT_DOES_NOT_HOLD, EXIT_CANNOT_TELL, EXIT_HOLDS) if code in codes))
 
@@ -230,6 +235,28 @@ def _belongs(file: _File, bundle_file: _File, bundle: Bundle) -> bool:
     return sha256(file.data).hex() in {shown.artifact.value, shown.sidecar.value}
 
 
+def _answers(
+    logs: Sequence[Path], pile: _Pile, trust: Trust, *, recompute: bool
+) -> Iterator[tuple[Path, Report | TallyError]]:
+    """Yield the answer to every log and every bundle, or the error because of which there is none."""
+    from tallystick.cli.history import verify_log
+
+    for log in logs:
+        yield log, _told(partial(verify_log, log, trust))
+    for case in _cases(pile, recompute=recompute):
+        if isinstance(case, TallyError):
+            yield Path(), case
+        else:
+            yield case.file.path, _told(partial(_answer, case, trust, recompute=recompute))
+
+
+def _told(check: Callable[[], Report]) -> Report | TallyError:
+    try:
+        return check()
+    except TallyError as error:
+        return error
+
+
 def _answer(case: _Case, trust: Trust, *, recompute: bool) -> Report:
     from tallystick.audit.files import sort_pictures
     from tallystick.audit.verify import Shown, verify_bundle
@@ -278,7 +305,7 @@ def _print(answer: Report, heads: Sequence[str], *, json_: bool) -> None:
     last = answer.findings[-1].step
     for line in answer.findings:
         due = "" if line.expected is None else f"expected {line.expected}; found "
-        typer.echo(f"[{line.step:2}/{last}] {words[line.result]:<13}  {line.name}: {due}{line.actual}")
+        typer.echo(f"[{line.step:{len(str(last))}}/{last}] {words[line.result]:<13}  {line.name}: {due}{line.actual}")
     steps = ", ".join(str(line.step) for line in answer.findings if line.result is answer.result)
     detail = "" if answer.result is Result.HOLDS else f" (step {steps})"
     typer.echo(f"{words[answer.result]}{detail}")
