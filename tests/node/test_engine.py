@@ -316,6 +316,25 @@ def test_tiles_that_a_crash_left_out_are_made_up_at_the_next_start() -> None:
         assert current.items() <= disk.tiles.items()
 
 
+def test_tiles_may_lag_a_while_and_are_published_on_demand() -> None:
+    disk, eager = Disk(), Disk()
+    book, other = engine(disk, publish_every=1000), engine(eager)
+    seen = []
+    for number in range(6):
+        for each in (book, other):
+            each.run([Submission((pay(number + 1),))])
+            each._clock.time += 400  # type: ignore[attr-defined]
+        seen.append(disk.tiles["checkpoint"].decode() == book.checkpoint())
+    assert seen == [True, False, False, True, False, False]
+    book.publish()
+    assert disk.tiles["checkpoint"] == eager.tiles["checkpoint"]
+    newest = {path for path in eager.tiles if path.endswith((".p/12", "checkpoint"))}
+    assert {path: disk.tiles[path] for path in newest} == {path: eager.tiles[path] for path in newest}
+    tiles = disk.acts.count("tile")
+    book.publish()
+    assert disk.acts.count("tile") == tiles
+
+
 def test_tiles_that_could_not_be_written_are_made_up_by_the_next_block() -> None:
     whole = filled(150)
     disk = filled(60)

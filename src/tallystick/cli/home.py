@@ -42,6 +42,7 @@ LOCK_FILE: Final = "lock"
 LOCK_ATTEMPTS: Final = 10
 LOCK_WAIT_S: Final = 0.03
 DAY_MS: Final = 86_400_000
+PUBLISH_EVERY_MS: Final = 1000
 
 
 def home_path() -> Path:
@@ -162,7 +163,9 @@ def open_home(
     with locked(path):
         master, encrypted = load_master(path)
         with closing(SqliteStore(path / LEDGER_FILE)) as store, closing(FolderBlobs(path / "blobs")) as blobs:
-            yield _wire(path, store, blobs, master, encrypted, watch or _nobody, threads)
+            home = _wire(path, store, blobs, master, encrypted, watch or _nobody, threads)
+            yield home
+            home.engine.publish()  # after a failure the next opening makes it up
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +252,7 @@ def _wire(
     first, tiles = store.genesis() or b"", FolderTiles(path / LOG_FOLDER)
     genesis = canonical.decode(first, Genesis, what="genesis")
     _publish(path / LOG_FOLDER / GENESIS_FILE, first)  # before any checkpoint, which nobody could check without it
-    engine = SoloEngine(identity.parameters(genesis), store, tiles, clock)
+    engine = SoloEngine(identity.parameters(genesis), store, tiles, clock, publish_every=PUBLISH_EVERY_MS)
     chain = issue_chain(*identity.authority(), genesis.time - DAY_MS, f"Tallystick {genesis.log_origin}")
     scratch = path / "jobs"
     scratch.mkdir(exist_ok=True, mode=0o700)

@@ -29,7 +29,7 @@ from tallystick.primitives.digests import sha256
 from tallystick.slicing import MicroJob, block_region
 from tallystick.verification.judge import judge
 
-GATHER_MS = 200
+GATHER_MS = 250
 """How long an entry waits for others to share its block, while blocks are being computed."""
 
 _DIGEST_BYTES = 32

@@ -59,9 +59,18 @@ class SoloEngine:
     """One sequencer over one store. Not for several threads: the shell's loop owns it."""
 
     def __init__(
-        self, parameters: Parameters, store: Store, tiles: Tiles, clock: Clock, snapshot_every: int = SNAPSHOT_EVERY
+        self,
+        parameters: Parameters,
+        store: Store,
+        tiles: Tiles,
+        clock: Clock,
+        snapshot_every: int = SNAPSHOT_EVERY,
+        publish_every: int = 0,
     ) -> None:
         """Fold the log into state; the newest checkpoint must be over exactly these entries.
+
+        Tiles are published with a commit, at most once in ``publish_every`` ms; whoever sets it calls ``publish`` when
+        no commit follows for a while.
 
         Raises:
             StoreError: the ledger file is damaged, or the keys are another ledger's; nothing was changed.
@@ -69,6 +78,7 @@ class SoloEngine:
         self.parameters = parameters
         self._store, self._tiles, self._clock = store, tiles, clock
         self._snapshot_every, self._published = snapshot_every, 0
+        self._publish_every, self._publish_from = publish_every, 0
         if (parameters.coordinator.public.hex(), parameters.log.vkey) != (
             self.genesis.coordinator,
             self.genesis.log_vkey,
@@ -115,7 +125,8 @@ class SoloEngine:
         self.position = block.position
         for index, entry in enumerate(block.entries, block.first):
             self._note(index, entry)
-        self._publish(block.checkpoint)
+        if self._clock.now() >= self._publish_from:
+            self._publish(block.checkpoint)
         if self.position.tree.size - self._snapshot_size >= self._snapshot_every:
             self.snapshot()
 
@@ -127,10 +138,16 @@ class SoloEngine:
             self._bundle.clear()
         self._bundle[index] = entry
 
+    def publish(self) -> None:
+        """Let readers see everything that is durable."""
+        if self._published < self.tree.size:
+            self._publish(self.checkpoint())
+
     def _publish(self, checkpoint: str) -> None:
         """Publish what readers lack; entries that left memory come from the store, and a failure is made up later."""
         self._tiles.publish(growth(self.tree, self._published, self.tree.size, self.entry), checkpoint)
         self._published = self.tree.size
+        self._publish_from = self._clock.now() + self._publish_every
 
     def entry(self, index: int) -> bytes:
         """Return one durable entry."""
