@@ -1,4 +1,4 @@
-"""`tally verify PATH…`: sorts out what was shown, a job's files or a whole log, reads the pins, prints the numbered findings, says it in one word.
+"""`tally verify PATH…`: takes what was shown, a job's files or a whole log, and the pins; prints the numbered findings.
 
 Exit 0 holds, 1 does not hold, 2 cannot tell: malformed, incomplete, or wrong usage. Takes no lock, needs no network.
 """
