@@ -3,8 +3,7 @@
 TallyError
 ├── UsageError                   the caller asked for something that cannot be asked
 │   ├── PriceError               the price is above the caller's maximum
-│   ├── HomeError                the home folder is missing, busy or damaged
-│   └── MissingExtraError        an optional part is not installed
+│   └── HomeError                the home folder is missing, busy or damaged
 ├── MalformedError               bytes that do not parse: the answer is "cannot tell"
 │   ├── NotCanonicalError        they parse, but are not the one canonical spelling
 │   ├── TooLargeError            they are larger than the bound
@@ -14,8 +13,7 @@ TallyError
 ├── VerificationError            a claim that does not hold; carries expected and actual
 │   ├── SignatureError · NoteError · InclusionError · ConsistencyError
 │   ├── CommitmentError          a leaf, root or opening that does not give what was signed
-│   ├── CredentialError          content credentials that are not Trusted
-│   └── RefutedError             a block that differs from the law
+│   └── CredentialError          content credentials that are not Trusted
 ├── RuleError                    the ledger refuses a transaction
 │   ├── TransitionError          the event is not allowed in this state
 │   ├── DuplicateError           the event key is taken; names the first receipt
@@ -43,10 +41,6 @@ class PriceError(UsageError):
 
 class HomeError(UsageError):
     """The home folder is missing, held by another process, or damaged."""
-
-
-class MissingExtraError(UsageError):
-    """An optional part is not installed; the message names the extra."""
 
 
 class MalformedError(TallyError):
@@ -113,10 +107,6 @@ class CommitmentError(VerificationError):
 
 class CredentialError(VerificationError):
     """Content credentials that are not Trusted, or that name something else."""
-
-
-class RefutedError(VerificationError):
-    """A block whose bytes differ from what the job's law demands."""
 
 
 class RuleError(TallyError):

@@ -131,13 +131,15 @@ def load_master(path: Path) -> tuple[bytes, bool]:
         KeystoreError: the passphrase does not open it, or the file is damaged.
     """
     from tallystick.adapters.desk import FolderDesk
+    from tallystick.adapters.local import SystemEntropy
     from tallystick.primitives.keystore import seal, unseal
 
     file, passphrase = path / KEYSTORE_FILE, os.environ.get(PASSPHRASE_VARIABLE) or None
     if not file.exists():
         if (path / LEDGER_FILE).exists():
             raise HomeError(f"{file} is missing beside its ledger: put it back, or set {HOME_VARIABLE} to a new folder")
-        sealed = seal(os.urandom(32), passphrase, salt=os.urandom(16), nonce=os.urandom(12))
+        token = SystemEntropy().token
+        sealed = seal(token(32), passphrase, salt=token(16), nonce=token(12))
         descriptor = os.open(path / ".master.tmp", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(sealed)
