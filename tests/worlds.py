@@ -73,7 +73,7 @@ class Garbled:
     """An honest worker whose answers are garbled on their way to the node."""
 
     honest: Worker
-    garble: Callable[[Posted], Any]
+    garble: Callable[[Assignment, Posted], Any]
 
     @property
     def key(self) -> Any:  # noqa: ANN401 - a signing key
@@ -85,7 +85,7 @@ class Garbled:
 
     def work(self, assignment: Assignment, run: RunBlock, upload: Upload) -> Any:  # noqa: ANN401 - whatever
         posted = self.honest.work(assignment, run, upload)
-        return None if posted is None else self.garble(posted)
+        return None if posted is None else self.garble(assignment, posted)
 
     def open(self, assignment: Assignment, outputs: Sequence[bytes]) -> Any:  # noqa: ANN401 - openings
         return self.honest.open(assignment, outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, cast
 
 import msgspec
@@ -13,7 +14,7 @@ from tallystick.job import PPM
 from tallystick.ledger import payloads as say
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.records import Order, order_key
-from tallystick.node.worker import Posted
+from tallystick.node.worker import Assignment, Posted, Worker
 from tallystick.simulation.dishonest import Cheat, first_slot
 from tallystick.simulation.world import World
 from tallystick.verification.verdict import Reason, Verdict
@@ -131,10 +132,35 @@ GARBLED: Final[dict[str, Callable[[Posted], object]]] = {
 
 @pytest.mark.parametrize("garble", GARBLED)
 def test_an_answer_in_no_form_is_no_answer(garble: str) -> None:
-    world = done(cast={CHEAT_SEAT: lambda _world, honest: Garbled(honest, GARBLED[garble])}, **ALL)
+    world = done(
+        cast={CHEAT_SEAT: lambda _world, honest: Garbled(honest, lambda _assignment, posted: GARBLED[garble](posted))},
+        **ALL,
+    )
     assert {slot.reason for slot in of_seat(world, CHEAT_SEAT)} == {Reason.NEVER_COMMITTED}
     assert_caught(world, full_stake=False)
     assert len(world.restarted().entries()) == len(world.entries())
+
+
+def test_a_root_that_is_signed_for_another_of_its_micro_jobs_is_no_answer() -> None:
+    """The ledger would take it, since the worker holds that micro job too; it was not asked for."""
+
+    def always_its_last(_world: World, honest: Worker) -> Garbled:
+        def garble(assignment: Assignment, posted: Posted) -> Posted:
+            other = renumbered(assignment, CHEAT_SEAT + 3)
+            return honest.post_root(other, bytes.fromhex(posted.payload.result_hash))
+
+        return Garbled(honest, garble)
+
+    world = done(cast={CHEAT_SEAT: always_its_last}, **ALL)
+    reasons = {slot.microjob: slot.reason for slot in of_seat(world, CHEAT_SEAT)}
+    assert reasons == {CHEAT_SEAT: Reason.NEVER_COMMITTED, CHEAT_SEAT + 3: Reason.RECOMPUTED}
+    assert_at_rest(world)
+    assert pixels(world.output()) == right_pixels()
+
+
+def renumbered(assignment: Assignment, index: int) -> Assignment:
+    """The same assignment under another micro job's number."""
+    return replace(assignment, microjob=replace(assignment.microjob, index=index))
 
 
 @pytest.mark.parametrize("cheat", PARTLY, ids=lambda cheat: cheat.value)

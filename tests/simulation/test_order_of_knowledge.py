@@ -326,3 +326,24 @@ def test_every_root_of_the_harness_is_one_the_ledger_would_take() -> None:
     referee = Referee(world, fresh(world), HONEST)
     for index in range(MICROJOBS):
         check_commitment(referee.root(index))
+
+
+def test_bytes_that_came_behind_the_closing_stay_uncounted_after_a_restart() -> None:
+    """They may have been noted; the ledger says that they were missing, and only that counts."""
+    world = ordered(PPM, 3)
+    referee = Referee(world, fresh(world), HONEST)
+    machine = Coordinator(
+        spec=referee.machine.spec,
+        secrets=referee.machine.secrets,
+        header=referee.machine.header,
+        payees=referee.machine.payees,
+        phase=JobPhase.CHALLENGED,
+        chal=sha256(b"challenge"),
+        missing=(1,),
+        roots={index: referee.root(index) for index in range(MICROJOBS)},
+        arrived={index: referee.outputs(index) for index in range(MICROJOBS)},
+    )
+    (reveal,) = machine.begin(referee.now)
+    assert reveal == Reveal((0, 2, 3, 4, 5))
+    submissions = machine.evidence().submissions
+    assert [submission.delivered is None for submission in submissions] == [index == 1 for index in range(MICROJOBS)]
