@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from tallystick.commitment import Opening, Output
 from tallystick.errors import BlockFullError, DuplicateError, MalformedError, StoreError
@@ -33,6 +33,7 @@ GATHER_MS = 250
 """How long an entry waits for others to share its block, while blocks are being computed."""
 
 _DIGEST_BYTES = 32
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -226,12 +227,12 @@ class JobRun:
 
     def _work(self, microjob: MicroJob) -> Worked:
         """Let a worker compute one micro job; the node hashes and keeps what is uploaded."""
-        uploads = dict[int, tuple[bytes, int]]()
+        uploads, keep = dict[int, tuple[bytes, int]](), _ours(self.ports.blobs.put)
 
         def upload(slot: int, data: bytes) -> bytes:
             digest = sha256(data)
             if 0 <= slot < len(microjob.slots):
-                _ours(partial(self.ports.blobs.put, digest, data))
+                keep(digest, data)
                 uploads[slot] = (digest, len(data))
             return digest
 
@@ -239,13 +240,9 @@ class JobRun:
 
     def _labor(self, microjob: MicroJob, upload: Callable[[int, bytes], bytes]) -> Posted | None:
         """Run a worker's code; what it raises is its own failure, unless the code or the failure is this home's."""
-
-        def run(region: Region) -> bytes:
-            return _ours(partial(self.compute, region))
-
         laborer = self.laborers[microjob.seat]
         try:
-            return laborer.work(Assignment(self.coordinator.spec, microjob), run, upload)
+            return laborer.work(Assignment(self.coordinator.spec, microjob), _ours(self.compute), upload)
         except _OursError as failure:
             raise failure.__cause__ or failure from None
         except Exception:
@@ -296,11 +293,16 @@ class JobRun:
         return found[digest]
 
 
-def _ours(act: Callable[[], _T]) -> _T:
-    try:
-        return act()
-    except Exception as error:
-        raise _OursError from error
+def _ours(act: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return the act with its failures marked as this home's."""
+
+    def marked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return act(*args, **kwargs)
+        except Exception as error:
+            raise _OursError from error
+
+    return marked
 
 
 def _is_opening(opening: Opening) -> bool:
