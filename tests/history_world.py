@@ -25,12 +25,19 @@ from tests.ledger_world import COORDINATOR, REQUESTER, STRANGER, World, make_gen
 
 LOG = NoteSigner("tally.test/log", sha256(b"log"))
 GENESIS = make_genesis(log_origin=LOG.name, log_vkey=LOG.vkey)
-TRUST = Trust(
-    version=1,
-    chain_id=chain_id(GENESIS),
-    log=LogPin(origin=LOG.name, vkey=LOG.vkey, first=0),
-    coordinators=(CoordinatorPin(key=COORDINATOR.public.hex(), first=0),),
-)
+
+
+def trust_in(genesis: Genesis) -> Trust:
+    """Pin a ledger of these tests."""
+    return Trust(
+        version=1,
+        chain_id=chain_id(genesis),
+        log=LogPin(origin=LOG.name, vkey=LOG.vkey, first=0),
+        coordinators=(CoordinatorPin(key=COORDINATOR.public.hex(), first=0),),
+    )
+
+
+TRUST = trust_in(GENESIS)
 
 
 def honest_log(

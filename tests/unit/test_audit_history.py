@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tallystick.audit.findings import Report, Result
-from tallystick.audit.history import PLAN, Replay, check_escrows
+from tallystick.audit.history import PLAN, History, Replay, ShownLog, check_escrows
 from tallystick.audit.trust import CoordinatorPin, LogPin
 from tallystick.errors import VerificationError
 from tallystick.ledger import payloads as say
@@ -34,6 +34,7 @@ from tests.history_world import (
     resigned,
     shelve,
     told,
+    trust_in,
 )
 from tests.ledger_world import COORDINATOR, REQUESTER, RICH, STRANGER, make_genesis
 
@@ -241,6 +242,13 @@ def test_a_block_that_never_ends_is_refused_at_the_gas_limit(small: list[bytes])
     assert "gas that are allowed" in str(finding.actual)
 
 
+def test_the_gas_limit_is_a_blocks_and_not_the_logs() -> None:
+    genesis = replace(GENESIS, gas_limit=100_000)
+    entries = honest_log(genesis=genesis)
+    shelf = Shelf(shelve(entries).files, shelve(entries).checkpoint, canonical.encode(genesis))
+    assert shelf.audit(trust_in(genesis)).result is Result.HOLDS
+
+
 def test_an_entry_of_another_chain_does_not_hold(small: list[bytes]) -> None:
     at = place(small, say.Transfer)
     old = decode(small[at])
@@ -403,6 +411,25 @@ def test_money_from_nowhere_is_a_leak() -> None:
     replay.merge(Replayed(replay.position, {account_key(address): Account(str(RICH + 1))}, (), decode_any()))
     assert replay.leak is not None
     assert (replay.leak.expected, replay.leak.actual) == (f"{8 * RICH} wei", f"{8 * RICH + 1} wei")
+
+
+def money_over(replay: Replay, shelf: Shelf) -> str:
+    audit = History(ShownLog(shelf.genesis, shelf.checkpoint.encode(), shelf.fetch), TRUST)
+    audit.replay = replay
+    return next(step for step in PLAN if step.name == "money").run(audit)
+
+
+def test_the_money_step_looks_at_supply_and_escrows(small: list[bytes]) -> None:
+    shelf, replay = shelve(small), Replay(GENESIS)
+    assert money_over(replay, shelf).startswith("the supply is ")
+    replay.leak = VerificationError("supply", expected="1 wei", actual="2 wei")
+    with pytest.raises(VerificationError, match="supply"):
+        money_over(replay, shelf)
+    replay.leak = None
+    replay.records[job_key("j")] = Job(2, JobPhase.RUNNING, "", "", 1, 1, 1)
+    replay.records[escrow_key("j", 1)] = Escrow("", EscrowState.LOCKED, "1", "0", "0", "0", balance="1")
+    with pytest.raises(VerificationError, match="which is over"):
+        money_over(replay, shelf)
 
 
 def decode_any() -> object:

@@ -217,19 +217,25 @@ def test_tiles_that_were_not_copied_are_named(copy: Copy) -> None:
 def test_what_is_no_regular_file_is_not_read(copy: Copy, pattern: str) -> None:
     path = copy.file(pattern)
     data = path.read_bytes()
-    for make in (path.mkdir, lambda: os.mkfifo(path), lambda: path.symlink_to("/dev/zero"), lambda: _loop(path)):
+    makes = {
+        path.mkdir: "cannot be read",
+        lambda: os.mkfifo(path): "no regular file",
+        lambda: path.symlink_to("/dev/zero"): "no regular file",
+        lambda: _loop(path): "cannot be read",
+    }
+    for make, words in makes.items():
         path.unlink()
         make()
-        assert copy.run().exit_code == 2
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
-            path.unlink()
+        done = copy.run()
+        assert done.exit_code == 2
+        assert words in done.output
+        path.rmdir() if path.is_dir() else path.unlink()
         path.write_bytes(data)
-    path.unlink()
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    assert copy.run().exit_code == 2
+    done = copy.run()
+    assert done.exit_code == 2
+    assert "more than " in done.output
 
 
 def _loop(path: Path) -> None:
