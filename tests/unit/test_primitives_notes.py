@@ -25,7 +25,7 @@ TEXT = Checkpoint("log.example/tallystick", 7, b"\x11" * 32).text()
 NOTE = LOG.sign(TEXT)
 KNOWN = [LOG.verifier]
 
-# The published example of golang.org/x/mod/sumdb/note: "PeterNeumann" signs with Ed25519.
+# The published example of the Go package x/mod/sumdb/note: "PeterNeumann" signs with Ed25519.
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETER_NOTE = (
     "If you think cryptography is the answer to your problem,\n"
