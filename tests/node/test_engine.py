@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -76,7 +77,8 @@ def filled(blocks: int = 3, **options: Any) -> Disk:  # noqa: ANN401
 def test_a_refused_group_leaves_no_trace_beside_groups_that_stand() -> None:
     book = engine()
     bad = Submission((pay(5), pay(SUPPLY + 1)), (("note", b"of the refused"),))
-    outcomes, block = book.run([Submission((pay(1),)), bad, Submission((pay(2),), (("kept", b"yes"),))])
+    first = Submission((pay(1),), (("first", b"too"),))
+    outcomes, block = book.run([first, bad, Submission((pay(2),), (("kept", b"yes"),))])
     assert isinstance(block, Block)
     assert [type(outcome) for outcome in outcomes] == [Accepted, Refused, Accepted]
     refused = outcomes[1]
@@ -85,7 +87,7 @@ def test_a_refused_group_leaves_no_trace_beside_groups_that_stand() -> None:
     assert [outcome.indices for outcome in outcomes if isinstance(outcome, Accepted)] == [(0,), (1,)]
     assert held(book) == 3
     assert [transaction.nonce for transaction in block.transactions] == [0, 1]
-    assert disk_of(book).private == {"kept": b"yes"}
+    assert disk_of(book).private == {"first": b"too", "kept": b"yes"}
     assert supply(book.view.records) == SUPPLY
 
 
@@ -172,6 +174,18 @@ def test_the_same_signed_entry_enters_once() -> None:
     first, _ = book.run([Submission((entry,)), Submission((entry,))])
     assert [type(outcome) for outcome in first] == [Accepted, Refused]
     assert held(book) == 7
+
+
+def test_an_entry_of_another_chain_or_hand_is_refused() -> None:
+    book = engine()
+    chain = book.parameters.chain_id
+    mine, foreign = sign(pay(7), chain, 0), sign(pay(7), "tally-other-0123456789abcdef", 0)
+    outcomes, block = book.run([Submission((foreign,)), Submission((replace(mine, signature=bytes(64)),))])
+    assert block is None
+    assert [type(each.error).__name__ for each in outcomes if isinstance(each, Refused)] == [
+        "VerificationError",
+        "SignatureError",
+    ]
 
 
 def test_an_entry_that_would_not_decode_never_enters() -> None:
@@ -363,6 +377,38 @@ def test_a_foreign_checkpoint_among_the_tiles_counts_for_nothing(foreign: bytes)
     assert "tile/entries/000.p/9" in disk.tiles
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_an_older_copy_of_the_ledger_is_refused(kept: int) -> None:
+    """Going on from it would sign a second history behind a checkpoint that readers have."""
+    disk, older = filled(3), filled(kept)
+    older.tiles = dict(disk.tiles)
+    with pytest.raises(StoreError, match=f"published with 9 entries that the ledger file, with {3 * kept}"):
+        engine(older)
+    assert older.tiles == disk.tiles
+
+
+def test_another_history_of_the_same_length_is_refused() -> None:
+    disk, other = filled(3), Disk()
+    book = engine(other)
+    for number in range(3):
+        book.run([Submission((pay(number + 100), pay(10)))])
+    disk.tiles = dict(other.tiles)
+    with pytest.raises(StoreError, match="does not hold"):
+        engine(disk)
+
+
+def test_the_snapshot_of_another_history_is_refused() -> None:
+    disk, other = filled(3, snapshot_every=9), Disk()
+    book = engine(other, snapshot_every=9)
+    for number in range(3):
+        book.run([Submission((pay(number + 100), pay(10)))])
+    assert disk.snapshot is not None
+    assert other.snapshot is not None
+    disk.snapshot = other.snapshot
+    with pytest.raises(StoreError, match="damaged"):
+        engine(disk)
+
+
 def test_a_checkpoint_always_extends_the_one_before() -> None:
     disk, book = Disk(), None
     book = engine(disk)
@@ -446,6 +492,17 @@ def test_an_empty_log_has_no_checkpoint() -> None:
 
 def test_the_default_distance_of_snapshots_is_used() -> None:
     assert engine()._snapshot_every == solo.SNAPSHOT_EVERY
+
+
+def test_an_order_that_nobody_can_pay_is_no_promise() -> None:
+    """The ledger refuses it only when the wish is already kept."""
+    world = World(0, executor=KERNEL)
+    faucet = world.identity.faucet()
+    world.engine.run([Submission((pay(SUPPLY - 5, key=faucet),))])
+    with pytest.raises(FundsError):
+        world.accept(PICTURE, **ALL)
+    assert (world.node.wishes.every(), world.node.wishes.unfinished()) == ((), ())
+    assert (world.locked(), world.supply(), dict(world.disk.files)) == ([], SUPPLY, {})
 
 
 def test_an_order_that_is_refused_is_no_promise() -> None:

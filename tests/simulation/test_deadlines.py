@@ -123,7 +123,8 @@ def test_a_job_interrupted_for_an_hour_goes_on_where_it_was() -> None:
 
 
 def test_after_five_missed_attempts_the_money_is_back_and_the_error_says_so() -> None:
-    world = stopped_before(say.JobStarted)
+    world = stopped_before(say.UploadsClosed)
+    assert world.disk.blobs
     for _ in range(ATTEMPTS_MAX - 1):
         world = world.restarted(hours=COMMIT_HOURS + 0.5)
         cut_before(world, say.JobScheduled)

@@ -205,23 +205,32 @@ class SoloEngine:
             raise
         except TallyError as error:
             raise StoreError(f"the ledger file is damaged, restore it from a backup: {error}") from error
-        if size:
-            self._repair_tiles(size)
+        self._repair_tiles(size)
 
     def _repair_tiles(self, size: int) -> None:
-        """Publish what a crash between COMMIT and publishing left out; a foreign checkpoint counts for nothing."""
-        seen, newest = self._tiles.published(), self.checkpoint()
+        """Publish what a crash between COMMIT and publishing left out."""
+        seen = self._tiles.published()
         self._published = 0 if seen is None else self._agreed_size(seen, size)
-        if seen != newest:
-            self._publish(newest)
+        if size and seen != self.checkpoint():
+            self._publish(self.checkpoint())
 
     def _agreed_size(self, note: str, size: int) -> int:
+        """Return how much of the log a published checkpoint covers; one that this log never signed covers nothing.
+
+        Raises:
+            StoreError: this log signed it over entries that the store does not hold. Going on would sign two histories.
+        """
         try:
             text, _ = open_note(note, [NoteVerifier.parse(self.genesis.log_vkey)])
             held = Checkpoint.parse(text)
         except TallyError:
             return 0
-        return held.size if held.size <= size and self.tree.root(held.size) == held.root else 0
+        if held.size > size or self.tree.root(held.size) != held.root:
+            raise StoreError(
+                f"the log was published with {held.size} entries that the ledger file, with {size}, does not hold: "
+                "it is an older copy, put the newest back"
+            )
+        return held.size
 
     def _restore(self, size: int) -> int:
         """Begin with the snapshot, and return how many entries it covers; a damaged one counts for nothing."""
