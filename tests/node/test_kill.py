@@ -19,7 +19,9 @@ import pytest
 from PIL import Image
 
 from tallystick.adapters.pillow import decode_image
+from tallystick.audit.findings import Result
 from tallystick.cli.home import Home, open_home
+from tallystick.cli.verify import examine
 from tallystick.kernels.lanczos import resample
 from tallystick.ledger import payloads as say
 from tallystick.ledger.records import Account, Escrow, Job, account_key, job_key, supply
@@ -143,6 +145,8 @@ def assert_ended_well(home: Home, output: Path, source: Path) -> None:
     assert output.with_name("output.png.c2pa").exists()
     assert output.with_name("output.png.bundle.json").read_bytes() == home.node.bundle(JOB)
     assert list((home.path / "jobs").iterdir()) == []
+    report = examine([output, source], home.path / "trust.toml", recompute=True)
+    assert report.result is Result.HOLDS, [each for each in report.findings if each.result is not Result.HOLDS]
 
 
 def test_the_moments_lay_within_the_job() -> None:
