@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+from tallystick.audit.findings import Report, Result
+from tallystick.audit.trust import CoordinatorPin, LogPin, Trust
+from tallystick.audit.verify import Shown, verify_bundle
 from tallystick.job import PPM
 from tallystick.kernels.lanczos import resample
 from tallystick.kernels.raster import Raster
 from tallystick.ledger import payloads as say
+from tallystick.ledger.genesis import chain_id
 from tallystick.ledger.records import Account, Job, account_key, job_key, node_key
 from tallystick.ledger.records import Node as Registered
 from tallystick.ledger.states import JobPhase
@@ -199,6 +203,27 @@ def assert_at_rest(world: World, jobs: Iterable[str] = (JOB,)) -> None:
     assert not [key for key in world.disk.private if key.startswith(("delivery/", "openings/"))]
     for index, entry in world.acknowledged:
         assert world.disk.entries[index] == entry
+    for job_id in jobs:
+        assert_holds(world, job_id)
+
+
+def assert_holds(world: World, job_id: str = JOB) -> None:
+    """The bundle of a delivered job holds before a stranger who has nothing else."""
+    report = audited(world, job_id)
+    assert report.result is Result.HOLDS, [each for each in report.findings if each.result is not Result.HOLDS]
+
+
+def audited(world: World, job_id: str = JOB, source: Raster | None = None) -> Report:
+    """What a stranger finds in a job's bundle; with the input, every block is computed again."""
+    genesis = world.engine.genesis
+    pins = Trust(
+        version=1,
+        chain_id=chain_id(genesis),
+        log=LogPin(origin=genesis.log_origin, vkey=genesis.log_vkey, first=0),
+        coordinators=(CoordinatorPin(key=genesis.coordinator, first=0),),
+        c2pa=None,
+    )
+    return verify_bundle(Shown(world.node.bundle(job_id), source=source), pins, recompute=source is not None)
 
 
 def assert_paid_once(world: World, operators: int = 3, seats: int = 3) -> None:

@@ -16,17 +16,18 @@ from typing import Any, Final
 
 import pytest
 
+from tallystick.audit.findings import Result
 from tallystick.job import JobSpec, spec_digest
 from tallystick.ledger import payloads as say
 from tallystick.node.worker import Assignment
 from tallystick.simulation.dishonest import Cheat, Choose
-from tallystick.simulation.media import noise
+from tallystick.simulation.media import noise, parse_picture
 from tallystick.simulation.world import World
 from tallystick.slicing import Layout, Plan, layout, plan, share
 from tallystick.verification.challenge import plan_seed
 from tallystick.verification.deterrence import detection, missed_by_audits, missed_by_copies
 from tallystick.verification.verdict import Verdict
-from tests.worlds import JOB, assert_at_rest, cheating, done, slots
+from tests.worlds import JOB, assert_at_rest, audited, cheating, done, slots
 
 RUNS: Final = 200
 SMALL: Final = noise(2, 32, 32)
@@ -148,3 +149,8 @@ def test_what_slips_is_delivered_and_paid_and_the_home_still_ends() -> None:
     (settled,) = world.payloads(say.JobSettled)
     assert all(int(line.amount) > 0 for line in settled.lines)
     assert_at_rest(world, [JOB])
+    # Whoever has the input can still find it, at any later time.
+    found = [each for each in audited(world, source=parse_picture(SMALL)).findings if each.result is not Result.NOTE]
+    assert [each.name for each in found if each.result is Result.DOES_NOT_HOLD] == ["recompute"]
+    honest = done(0, None, SMALL, block=8)
+    assert audited(honest, source=parse_picture(SMALL)).result is Result.HOLDS
