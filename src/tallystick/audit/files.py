@@ -17,7 +17,7 @@ from tallystick.kernels.raster import Raster, block_bytes, raster_digest
 from tallystick.ledger.payloads import Drawer
 from tallystick.primitives.digests import sha256
 from tallystick.slicing import block_region, layout
-from tallystick.verification.verdict import Judgement
+from tallystick.verification.verdict import Judgement, Reason
 
 Decode = Callable[[bytes], Raster]
 """Decodes a picture file; raises ImageError."""
@@ -142,6 +142,20 @@ def check_recomputed(source: Raster | None, facts: Facts, judgement: Judgement, 
         digest = sha256(block_bytes(samples))
         _expect(f"digest of block {line.block}, recomputed", digest, bytes.fromhex(line.accepted))
     return len(judgement.blocks)
+
+
+def checked(judgement: Judgement) -> str:
+    """Say how much of a job anybody looked at: an upheld slot may be one that nothing contradicted.
+
+    A block is checked when the referee ran it, or when two executions of it agree.
+    """
+    ran = sum(line.reference is not None for line in judgement.blocks)
+    agree = sum(
+        line.reference is None and any(slot.reason is Reason.COPIES_AGREE for slot in line.slots)
+        for line in judgement.blocks
+    )
+    unchecked = len(judgement.blocks) - ran - agree
+    return f"of {len(judgement.blocks)} blocks {ran} recomputed, {agree} with agreeing copies, {unchecked} unchecked"
 
 
 def labels_of(facts: Facts) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def _verdicts(audit: Audit) -> str:  # (11)
     audit.judgement = judging.check_verdicts(audit.facts, audit.bundle, audit.evidence)
     slots = audit.judgement.slots().values()
     counts = [(verdict, sum(slot.verdict is verdict for slot in slots)) for verdict in Verdict]
-    return ", ".join(f"{count} {verdict.value}" for verdict, count in counts)
+    return f"{', '.join(f'{count} {verdict.value}' for verdict, count in counts)}; {files.checked(audit.judgement)}"
 
 
 def _results(audit: Audit) -> str:  # (12)
@@ -182,7 +182,7 @@ def _anchor(audit: Audit) -> str:  # (19)
 
 
 def _labels(audit: Audit) -> str:  # (20)
-    return Remark("; ".join(files.labels_of(audit.facts)) or "none")
+    return Remark("; ".join((files.checked(audit.judgement), *files.labels_of(audit.facts))))
 
 
 def _recompute(audit: Audit) -> str:  # (21)
@@ -211,7 +211,7 @@ PLAN: Final = (
     Step(17, "sidecar", (15,), _sidecar),
     Step(18, "credentials", (6,), _credentials),
     Step(19, "anchor", (3,), _anchor),
-    Step(20, "labels", (6,), _labels),
+    Step(20, "labels", (6, 11), _labels),
     Step(21, "recompute", (11, 15), _recompute),
 )
 STEPS: Final = len(PLAN) + 1

@@ -34,7 +34,7 @@ from tallystick.ledger.settlement import exposure, quote
 from tallystick.ledger.transactions import Draft
 from tallystick.node.identity import Identity
 from tallystick.primitives.digests import field_commitment, sha256
-from tallystick.slicing import check_separable, check_task, layout
+from tallystick.slicing import Layout, check_separable, check_task, layout
 from tallystick.verification.deterrence import NO_DETERRENCE, check_policy
 
 DEFAULT_BLOCK: Final = 256
@@ -154,10 +154,10 @@ def make_spec(
         ),
         price=Price(str(block_price), str(referee_price)),
         deadlines=wish.windows.after(now),
-        labels=_labels(wish),
+        labels=(),
         simulated=wish.simulated,
     )
-    order = _with_stakes(spec, referee_price)
+    order = _with_stakes(msgspec.structs.replace(spec, labels=_labels(wish, layout(spec))), referee_price)
     check_order(order)
     return order
 
@@ -191,12 +191,12 @@ def _pool(wish: Wish, identity: Identity) -> tuple[Seat, ...]:
     )
 
 
-def _labels(wish: Wish) -> tuple[str, ...]:
+def _labels(wish: Wish, counts: Layout) -> tuple[str, ...]:
     """Say what this order cannot promise: buyer, coordinator and workers share one home."""
     labels = {INDEPENDENCE_NONE}
     if wish.operators == 1:
         labels.add(NO_DETERRENCE)
-        if wish.duplicate_rate:
+        if counts.copies:
             labels.add(COPIES_REFEREE)
     if wish.simulated:
         labels.add("simulated: true")
