@@ -125,7 +125,7 @@ class CredentialChecker:
             state = CredentialState(report["validation_state"])
             if state is not CredentialState.TRUSTED:
                 raise CredentialError(
-                    "content credentials do not hold",
+                    "state of the content credentials",
                     expected=CredentialState.TRUSTED.value,
                     actual=f"{state.value} ({', '.join(_failures(report)) or 'no reason given'})",
                 )

@@ -18,11 +18,12 @@ from tallystick.job import ZERO_CLASS_ID
 from tallystick.ledger import payloads as say
 from tallystick.ledger.jobs import inner_commitment
 from tallystick.ledger.settled import results_root, settled_results
+from tallystick.primitives.canonical import encode
 from tallystick.primitives.keys import address_of
 from tallystick.slicing import MicroJob, Plan, plan
 from tallystick.verification.challenge import challenge, challenged, plan_seed
 from tallystick.verification.judge import judge, wanted
-from tallystick.verification.verdict import Evidence, Judgement, Submission
+from tallystick.verification.verdict import BlockVerdict, Evidence, Judgement, Submission
 
 BLANK_META: Final = "00" * 32
 """Stands as meta where nothing was delivered."""
@@ -186,7 +187,7 @@ def check_verdicts(facts: Facts, bundle: Bundle, evidence: Evidence) -> Judgemen
         raise VerificationError("lines of the verdict list", expected=count, actual=len(bundle.verdicts))
     for due, line in zip(judgement.blocks, bundle.verdicts, strict=True):
         if due != line:
-            raise VerificationError(f"verdict on block {due.block}", expected=due, actual=line)
+            raise VerificationError(f"verdict on block {due.block}", expected=_words(due), actual=_words(line))
     root, stated = judgement.root().hex(), facts.settled.payload.verdicts_root
     if root != stated:
         raise VerificationError("verdicts_root of JobSettled", expected=root, actual=stated)
@@ -216,3 +217,8 @@ def _span(indices: Sequence[int]) -> str:
     """Spell indices briefly."""
     shown = ", ".join(str(index) for index in indices[:8])
     return f"{shown}, … ({len(indices)} in all)" if len(indices) > len(indices[:8]) else shown or "none"
+
+
+def _words(line: BlockVerdict) -> str:
+    """Spell a line of the verdict list for people: its canonical JSON."""
+    return encode(line).decode()

@@ -206,7 +206,7 @@ def open_cosigned(note: str, verifiers: Iterable[NoteVerifier]) -> tuple[str, di
     if not times:
         found = ", ".join(sorted({line.name for line in signatures}))
         names = ", ".join(sorted(name for name, _ in known)) or "no key at all"
-        raise NoteError("signed note without a signature by a known key", expected=names, actual=found)
+        raise NoteError("signer of the note", expected=names, actual=found)
     return text, times
 
 
