@@ -86,7 +86,7 @@ def test_a_key_of_the_same_name_or_the_same_id_alone_is_unknown() -> None:
     same_name = NoteSigner(LOG.name, b"\x09" * 32)
     renamed = NoteVerifier("another", LOG.verifier.key_id, LOG.verifier.public)
     for verifier in (same_name.verifier, renamed):
-        with pytest.raises(NoteError, match="known key"):
+        with pytest.raises(NoteError, match="signer of the note"):
             open_note(NOTE, [verifier])
 
 
