@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.adapters.sqlite import SqliteStore
 from tallystick.cli import home as homes
 from tallystick.errors import HomeError
 from tests.cli.runs import PROGRAM, Running, environment, picture, supply, tally
@@ -258,3 +259,79 @@ def test_verify_too_prints_a_document_where_json_was_asked_for(used: Path) -> No
         assert done.code == 2
         assert done.error["type"] == "UsageError"
         assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["removed", "emptied"])
+def test_a_lost_ledger_is_never_replaced_by_a_new_one(tmp_path: Path, *, emptied: bool) -> None:
+    picture(tmp_path / "p.png", 9, 6)
+    assert tally("submit", "upscale", "p.png", cwd=tmp_path).code == 0
+    home = tmp_path / "home"
+    for file in home.glob("ledger.sqlite*"):
+        file.unlink()
+    if emptied:
+        (home / "ledger.sqlite").touch()
+    published = [home / "trust.toml", *(path for path in (home / "log").rglob("*") if path.is_file())]
+    kept = {path: path.read_bytes() for path in published}
+    said = f"ledger.sqlite is {'empty' if emptied else 'missing'} beside its published log: put it back"
+    for words in ("submit upscale p.png", "jobs", "jobs --resume", "account", "keys list", "keys trust", "keys log"):
+        tally(*words.split(), cwd=tmp_path).refused(2, said)
+    done = tally("doctor", "--json", cwd=tmp_path)
+    [ledger] = [each for each in done.json["checks"] if each["name"] == "ledger"]
+    assert (done.code, ledger["level"]) == (1, "missing")
+    assert said in ledger["found"]
+    assert kept == {path: path.read_bytes() for path in kept}
+
+
+def test_a_ledger_file_without_a_ledger_is_lost_too(tmp_path: Path) -> None:
+    tally("keys", "log", cwd=tmp_path)
+    (tmp_path / "home" / "log" / "checkpoint").write_bytes(b"published")
+    for file in (tmp_path / "home").glob("ledger.sqlite*"):
+        file.unlink()
+    SqliteStore(tmp_path / "home" / "ledger.sqlite").close()
+    assert (tmp_path / "home" / "ledger.sqlite").stat().st_size > 0
+    for words in ("submit upscale p.png", "jobs"):
+        picture(tmp_path / "p.png", 9, 6)
+        tally(*words.split(), cwd=tmp_path).refused(2, "is empty beside its published log")
+
+
+def test_a_home_is_sealed_in_place_and_only_once(tmp_path: Path) -> None:
+    tally("keys", "seal", cwd=tmp_path, **RIGHT).refused(2, "there is no ")
+    key, file = tally("keys", "log", cwd=tmp_path).out, tmp_path / "home" / "master.key"
+    refused = tally("jobs", cwd=tmp_path, **RIGHT)
+    refused.refused(2, "keys seal` encrypts it")
+    assert "keys seal" in tally("doctor", cwd=tmp_path).out
+    tally("keys", "seal", cwd=tmp_path).refused(2, "no passphrase is set")
+    secret = json.loads(file.read_bytes())["master"]
+    assert tally("keys", "seal", cwd=tmp_path, **RIGHT).code == 0
+    assert secret.encode() not in file.read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not (file.parent / ".master.tmp").exists()
+    assert tally("keys", "log", cwd=tmp_path, **RIGHT).out == key
+    sealed = file.read_bytes()
+    tally("keys", "seal", cwd=tmp_path, **WRONG).refused(2, "encrypted already")
+    assert file.read_bytes() == sealed
+
+
+def test_the_doctor_of_a_sealed_home_asks_for_the_passphrase_and_no_backup(tmp_path: Path) -> None:
+    tally("keys", "log", cwd=tmp_path, **RIGHT)
+    done = tally("doctor", cwd=tmp_path)
+    assert done.code == 1
+    assert "the passphrase is missing" in done.out
+    assert "backup" not in done.out
+    wrong = tally("doctor", cwd=tmp_path, **WRONG)
+    assert (wrong.code, "does not open" in wrong.out, "from a backup" in wrong.out) == (1, True, False)
+
+
+def test_a_new_home_is_announced_once(tmp_path: Path) -> None:
+    for words in ("keys list", "keys trust", "keys ca"):
+        done = tally(*words.split(), cwd=tmp_path, home=tmp_path / words)
+        assert done.err == f"made a new home in {tmp_path / words}\n"
+        assert tally(*words.split(), cwd=tmp_path, home=tmp_path / words).err == ""
+
+
+def test_the_doctor_says_that_a_running_job_runs(halted: Running, tmp_path: Path) -> None:
+    checks = {each["name"]: each["found"] for each in tally("doctor", "--json", cwd=tmp_path).json["checks"]}
+    assert checks["jobs"] == "1 running"
+    halted.send(signal.SIGKILL)
+    checks = {each["name"]: each["found"] for each in tally("doctor", "--json", cwd=tmp_path).json["checks"]}
+    assert checks["jobs"] == "1 interrupted"

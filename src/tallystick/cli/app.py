@@ -139,7 +139,7 @@ def bundle(
 
 @keys_app.callback(invoke_without_command=True)
 def keys(context: typer.Context) -> None:
-    """Show and hand out this home's public keys."""
+    """Show and hand out this home's public keys; seal the secret one."""
     _help_if_alone(context)
 
 
@@ -173,6 +173,14 @@ def list_(as_json: Json = False) -> None:
     from tallystick.cli.keys import list_keys
 
     raise typer.Exit(list_keys(as_json=as_json))
+
+
+@keys_app.command()
+def seal() -> None:
+    """Encrypt this home's master key under TALLY_PASSPHRASE."""
+    from tallystick.cli.keys import seal_keys
+
+    raise typer.Exit(seal_keys())
 
 
 app.add_typer(keys_app, name="keys")

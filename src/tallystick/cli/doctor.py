@@ -21,7 +21,9 @@ from tallystick.cli.exits import DONE, FAILED
 from tallystick.cli.home import (
     HOME_VARIABLE,
     KEYSTORE_FILE,
+    LEDGER_FILE,
     PASSPHRASE_VARIABLE,
+    SEALED_MARK,
     TRUST_FILE,
     home_path,
     is_home,
@@ -30,7 +32,7 @@ from tallystick.cli.home import (
 )
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import command
-from tallystick.errors import TallyError
+from tallystick.errors import HomeError, KeystoreError, TallyError
 
 PYTHON_LEAST, PYTHON_BELOW = (3, 11), (3, 14)
 DISK_LEAST: Final = 1 << 30
@@ -134,7 +136,7 @@ def _anchoring() -> Iterator[Line]:
 def _home() -> Iterator[Line]:
     path = home_path()
     origin = HOME_VARIABLE if os.environ.get(HOME_VARIABLE) else "the default"
-    if not is_home(path):
+    if not _begun(path):
         yield Line("home", Level.NOTE, f"{path} ({origin}): made at first use")
         yield from _writable(path)
         return
@@ -146,6 +148,11 @@ def _home() -> Iterator[Line]:
     holder = lock_holder(path)
     if holder is not None:
         yield Line("lock", Level.NOTE, f"process {holder or 'unknown'} works in this home")
+
+
+def _begun(path: Path) -> bool:
+    """Tell whether there is a home, whole or not."""
+    return any((path / name).exists() for name in (KEYSTORE_FILE, LEDGER_FILE))
 
 
 def _writable(path: Path) -> Iterator[Line]:
@@ -170,29 +177,47 @@ def _keystore() -> Iterator[Line]:
         yield Line(
             "keystore", Level.WARNING, f"{file.name} can be read by others, mode {mode:03o}", f"chmod 600 {file}"
         )
-    if b'"encrypted":true' in file.read_bytes():
+    if SEALED_MARK in file.read_bytes():
         yield Line("keystore", Level.FINE, f"{file.name} is encrypted")
     else:
-        advice = f"a new home is encrypted where {PASSPHRASE_VARIABLE} is set at its first use"
+        advice = f"set {PASSPHRASE_VARIABLE} and run `{command('keys', 'seal')}`"
         yield Line("keystore", Level.NOTE, f"{file.name} is not encrypted: whoever reads it acts as you", advice)
 
 
 def _ledger() -> Iterator[Line]:
     """Fold the whole log: it opens, and the newest checkpoint is over exactly its entries."""
     path = home_path()
-    if not is_home(path):
-        return
     try:
+        if not is_home(path):
+            return
+        busy = lock_holder(path) is not None
         with read_home(path) as home:
             size, waiting = home.engine.tree.size, home.wishes.unfinished()
+    except KeystoreError as error:
+        yield _locked_out(error)
+        return
+    except HomeError as error:
+        yield Line("ledger", Level.MISSING, str(error))
+        return
     except TallyError as error:
         yield Line("ledger", Level.MISSING, str(error), f"put {path} back from a backup, or set {HOME_VARIABLE}")
         return
     yield Line("ledger", Level.FINE, f"{size} entries, all under the newest checkpoint")
-    if waiting and lock_holder(path) is None:
+    if waiting and (busy or lock_holder(path) is not None):
+        yield Line("jobs", Level.NOTE, f"{len(waiting)} running")
+    elif waiting:
         yield Line("jobs", Level.WARNING, f"{len(waiting)} interrupted", command("jobs", "--resume"))
     if not (path / TRUST_FILE).exists():
         yield Line("trust", Level.NOTE, f"{TRUST_FILE} is written again at the next job")
+
+
+def _locked_out(error: KeystoreError) -> Line:
+    """Say why the ledger was not looked at: nothing is lost, the passphrase is."""
+    sealed = SEALED_MARK in (home_path() / KEYSTORE_FILE).read_bytes()
+    if sealed and not os.environ.get(PASSPHRASE_VARIABLE):
+        found = f"the passphrase is missing: {KEYSTORE_FILE} is encrypted, so the ledger was not looked at"
+        return Line("passphrase", Level.MISSING, found, f"set {PASSPHRASE_VARIABLE} to this home's passphrase")
+    return Line("passphrase", Level.MISSING, str(error))
 
 
 LOOKS: Final[tuple[Callable[[], Iterator[Line]], ...]] = (

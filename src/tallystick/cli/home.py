@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tallystick.errors import HomeError
+from tallystick.cli.words import command
+from tallystick.errors import HomeError, KeystoreError, UsageError
 
 if TYPE_CHECKING:
     from tallystick.adapters.blobs import FolderBlobs
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE: Final = "TALLY_HOME"
 PASSPHRASE_VARIABLE: Final = "TALLY_PASSPHRASE"  # noqa: S105 - the variable's name
+SEALED_MARK: Final = b'"encrypted":true'
 TRUST_FILE: Final = "trust.toml"
 KEYSTORE_FILE: Final = "master.key"
 LEDGER_FILE: Final = "ledger.sqlite"
@@ -130,22 +132,63 @@ def load_master(path: Path) -> tuple[bytes, bool]:
     Raises:
         KeystoreError: the passphrase does not open it, or the file is damaged.
     """
-    from tallystick.adapters.desk import FolderDesk
     from tallystick.adapters.local import SystemEntropy
-    from tallystick.primitives.keystore import seal, unseal
+    from tallystick.primitives.keystore import unseal
 
     file, passphrase = path / KEYSTORE_FILE, os.environ.get(PASSPHRASE_VARIABLE) or None
     if not file.exists():
         if (path / LEDGER_FILE).exists():
             raise HomeError(f"{file} is missing beside its ledger: put it back, or set {HOME_VARIABLE} to a new folder")
-        token = SystemEntropy().token
-        sealed = seal(token(32), passphrase, salt=token(16), nonce=token(12))
-        descriptor = os.open(path / ".master.tmp", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(sealed)
-        FolderDesk().replace(str(path / ".master.tmp"), str(file))
+        _keep_master(path, SystemEntropy().token(32), passphrase)
     data = file.read_bytes()
-    return unseal(data, passphrase), b'"encrypted":true' in data
+    encrypted = SEALED_MARK in data
+    if passphrase is not None and not encrypted:
+        unseal(data, None)  # what is damaged is not merely unsealed
+        raise KeystoreError(
+            f"{file} is not encrypted, but {PASSPHRASE_VARIABLE} is set: `{command('keys', 'seal')}` encrypts it"
+        )
+    return unseal(data, passphrase), encrypted
+
+
+def seal_master(path: Path) -> None:
+    """Encrypt the master key of a home in place under TALLY_PASSPHRASE; the file is replaced whole.
+
+    Raises:
+        HomeError: there is no home, or another process works in it.
+        UsageError: no passphrase is set.
+        KeystoreError: it is encrypted already, or damaged.
+    """
+    from tallystick.primitives.keystore import unseal
+
+    file, passphrase = path / KEYSTORE_FILE, os.environ.get(PASSPHRASE_VARIABLE) or None
+    if passphrase is None:
+        raise UsageError(f"no passphrase is set: set {PASSPHRASE_VARIABLE} to the one that shall open {file}")
+    if not file.exists():
+        raise HomeError(f"there is no {file}: a new home is encrypted at once where {PASSPHRASE_VARIABLE} is set")
+    with locked(path):
+        data = file.read_bytes()
+        if SEALED_MARK in data:
+            raise KeystoreError(f"{file} is encrypted already: nothing was changed")
+        _keep_master(path, unseal(data, None), passphrase)
+
+
+def _keep_master(path: Path, master: bytes, passphrase: str | None) -> None:
+    """Write the keystore beside its place, read it back, and only then move it there."""
+    from tallystick.adapters.desk import FolderDesk
+    from tallystick.adapters.local import SystemEntropy
+    from tallystick.primitives.keystore import seal, unseal
+
+    token, beside = SystemEntropy().token, path / ".master.tmp"
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(seal(master, passphrase, salt=token(16), nonce=token(12)))
+        if unseal(beside.read_bytes(), passphrase) != master:
+            raise KeystoreError(f"{beside} does not read back as it was written: nothing was changed")
+        FolderDesk().replace(str(beside), str(path / KEYSTORE_FILE))
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -163,6 +206,7 @@ def open_home(
     from tallystick.adapters.sqlite import SqliteStore
 
     with locked(path):
+        check_ledger(path)
         master, encrypted = load_master(path)
         with closing(SqliteStore(path / LEDGER_FILE)) as store, closing(FolderBlobs(path / "blobs")) as blobs:
             home = _wire(path, store, blobs, master, encrypted, watch or _nobody, threads)
@@ -209,6 +253,7 @@ def read_home(path: Path) -> Iterator[Reading]:
     try:
         first = store.genesis()
         if first is None:
+            _refuse_published(path, "empty")
             raise HomeError(f"the home in {path} is being made: try again in a moment")
         genesis = canonical.decode(first, Genesis, what="genesis")
         engine = SoloEngine(identity.parameters(genesis), store, NoTiles(store), SystemClock())
@@ -218,8 +263,32 @@ def read_home(path: Path) -> Iterator[Reading]:
 
 
 def is_home(path: Path) -> bool:
-    """Tell whether a folder holds a home with a ledger."""
+    """Tell whether a folder holds a home with a ledger.
+
+    Raises:
+        HomeError: its ledger is gone, and its published log is not.
+    """
+    check_ledger(path)
     return (path / LEDGER_FILE).is_file()
+
+
+def check_ledger(path: Path) -> None:
+    """Refuse a home that lost its ledger: a new one under the same log key would be a second history.
+
+    Raises:
+        HomeError: the ledger is missing or empty beside its published log.
+    """
+    file = path / LEDGER_FILE
+    if not file.is_file() or file.stat().st_size == 0:
+        _refuse_published(path, "empty" if file.is_file() else "missing")
+
+
+def _refuse_published(path: Path, lack: str) -> None:
+    from tallystick.receipts.log import CHECKPOINT_PATH
+
+    if (path / LOG_FOLDER / CHECKPOINT_PATH).exists():
+        where = f"{path / LEDGER_FILE} is {lack} beside its published log"
+        raise HomeError(f"{where}: put it back, or set {HOME_VARIABLE} to a new folder")
 
 
 def _nobody(_transaction: Transaction, _index: int) -> None:
@@ -250,6 +319,7 @@ def _wire(
 
     identity, clock = Identity(master), SystemClock()
     if store.genesis() is None:
+        _refuse_published(path, "empty")
         store.create(canonical.encode(identity.genesis(clock.now())))
     first, tiles = store.genesis() or b"", FolderTiles(path / LOG_FOLDER)
     genesis = canonical.decode(first, Genesis, what="genesis")

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tallystick.cli.exits import DONE, hang_up, say
-from tallystick.cli.home import TRUST_FILE, home_path, is_home, open_home, read_home
+from tallystick.cli.home import (
+    KEYSTORE_FILE,
+    PASSPHRASE_VARIABLE,
+    TRUST_FILE,
+    home_path,
+    is_home,
+    open_home,
+    read_home,
+    seal_master,
+)
+from tallystick.cli.words import command
 from tallystick.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,16 +80,28 @@ def list_keys(*, as_json: bool) -> int:
     if not as_json:
         screen.table(("KEY", "ADDRESS"), [[name, key.address] for name, key in accounts.items()])
         screen.line()
-        screen.pairs([("Log", vkey), ("At rest", "encrypted" if encrypted else "not encrypted: set TALLY_PASSPHRASE")])
+        plain = f"not encrypted: set {PASSPHRASE_VARIABLE} and run `{command('keys', 'seal')}`"
+        screen.pairs([("Log", vkey), ("At rest", "encrypted" if encrypted else plain)])
+    return DONE
+
+
+def seal_keys() -> int:
+    """Encrypt this home's master key under TALLY_PASSPHRASE."""
+    path = home_path()
+    seal_master(path)
+    say(f"{path / KEYSTORE_FILE} is encrypted now; copies that were made before are not")
     return DONE
 
 
 def _made() -> Path:
     """Return this home's folder; a home that is not there yet is made, since its keys are what is asked for."""
     path = home_path()
-    if not is_home(path) or not (path / TRUST_FILE).exists():
+    known = is_home(path)
+    if not known or not (path / TRUST_FILE).exists():
         with open_home(path):
             pass
+    if not known:
+        say(f"made a new home in {path}")
     return path
 
 
