@@ -76,6 +76,12 @@ def leaf_salt(secret: bytes, job: bytes, microjob: int, slot: int) -> bytes:
     return hmac_sha256(secret, Tag.LEAF_SALT.prefix, job, u32(microjob), u32(slot))
 
 
+def leaf_salts(secret: bytes, job: bytes, microjob: int, slots: int) -> list[bytes]:
+    """Return ``leaf_salt`` of every slot of a micro job."""
+    head = Tag.LEAF_SALT.prefix + job + u32(microjob)
+    return [hmac_sha256(secret, head, u32(slot)) for slot in range(slots)]
+
+
 def leaf_preimage(place: Place, slot: int, salt: bytes, law: VerificationClass, output: Output) -> bytes:
     """Return the 197 bytes d_i of a leaf."""
     head = Tag.LEAF.prefix + place.job + u32(place.microjob) + u32(slot) + place.worker + salt

@@ -9,7 +9,9 @@ import pytest
 from tallystick.ledger import payloads as say
 from tallystick.node.ordering import Windows
 from tallystick.node.running import GATHER_MS
-from tests.worlds import ALL, JOB, KERNEL, PICTURE, World, assert_at_rest, done
+from tallystick.simulation.dishonest import Cheat
+from tallystick.simulation.world import WORK_MS
+from tests.worlds import ALL, JOB, KERNEL, PICTURE, World, assert_at_rest, cheating, done
 
 
 def times_of_roots(world: World) -> list[int]:
@@ -28,11 +30,13 @@ def test_roots_that_come_within_a_moment_share_a_block(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_nothing_waits_when_a_deadline_is_near(seed: int) -> None:
-    world = World(seed, executor=KERNEL)
-    world.accept(PICTURE, **ALL, windows=Windows(commit=460, upload=460 + GATHER_MS, reveal=10_000))
+def test_nothing_waits_past_a_deadline_for_a_worker_that_is_late(seed: int) -> None:
+    world = World(seed, cast={2: cheating(Cheat.COMMIT_LATE)}, executor=KERNEL)
+    commit = WORK_MS + 60
+    world.accept(PICTURE, **ALL, windows=Windows(commit=commit, upload=commit + GATHER_MS, reveal=3 * commit))
     world.node.run(JOB)
-    assert len(times_of_roots(world)) > 2
     (closed,) = world.payloads(say.UploadsClosed)
-    assert closed.missing == ()
+    late = world.identity.worker(3, 2).public
+    assert {each.sender for each in world.entries() if isinstance(each.payload, say.SubmitResult)}.isdisjoint({late})
+    assert {index % 3 for index in closed.missing} == {2}
     assert_at_rest(world)

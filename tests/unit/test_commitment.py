@@ -35,6 +35,8 @@ def test_the_leaves_of_a_micro_job_are_those_of_its_slots() -> None:
     one_by_one = [commitment.leaf_hash(place, slot, salts[slot], law, outputs[slot]) for slot in range(5)]
     assert commitment.leaf_hashes(place, salts, law, outputs) == one_by_one
     assert len(set(one_by_one)) == 5
+    assert commitment.leaf_salts(SECRET, JOB, 3, 9)[7] == commitment.leaf_salt(SECRET, JOB, 3, 7)
+    assert len(commitment.leaf_salts(SECRET, JOB, 3, 9)) == 9
     with pytest.raises(ValueError, match=r"longer|shorter"):
         commitment.leaf_hashes(place, salts, law, outputs[1:])
 

@@ -29,7 +29,7 @@ from tallystick.primitives.digests import sha256
 from tallystick.slicing import MicroJob, block_region
 from tallystick.verification.judge import judge
 
-GATHER_MS = 250
+GATHER_MS = 500
 """How long an entry waits for others to share its block, while blocks are being computed."""
 
 _DIGEST_BYTES = 32
@@ -242,7 +242,7 @@ class JobRun:
         """Run a worker's code; what it raises is its own failure, unless the code or the failure is this home's."""
         laborer = self.laborers[microjob.seat]
         try:
-            return laborer.work(Assignment(self.coordinator.spec, microjob), _ours(self.compute), upload)
+            return laborer.work(Assignment(self.coordinator.spec, microjob), _ours(self._computing()), upload)
         except _OursError as failure:
             raise failure.__cause__ or failure from None
         except Exception:
@@ -252,7 +252,11 @@ class JobRun:
 
     def compute(self, region: Region) -> bytes:
         """Run one region of the output."""
-        return self.ports.executor.run(self.coordinator.spec, self.picture.raster.samples, region)
+        return self._computing()(region)
+
+    def _computing(self) -> Callable[[Region], bytes]:
+        """Return the executor with everything but the region."""
+        return partial(self.ports.executor.run, self.coordinator.spec, self.picture.raster.samples)
 
     def _referee(self, block: int) -> Refereed:
         """Compute one block with the reference kernel and keep the bytes."""

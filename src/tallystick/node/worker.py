@@ -100,15 +100,17 @@ class Worker:
 
     def openings(self, assignment: Assignment, outputs: Sequence[commitment.Output]) -> tuple[commitment.Opening, ...]:
         """Return salt and leaf of every slot for these outputs."""
-        job, law = assignment.job, assignment.spec.policy.law
-        nonce = commitment.worker_secret(self.secret, job)
-        place = commitment.Place(job, assignment.microjob.index, self.key.public)
-        salts = [commitment.leaf_salt(nonce, job, place.microjob, slot) for slot in range(len(outputs))]
-        return tuple(map(commitment.Opening, salts, commitment.leaf_hashes(place, salts, law, outputs)))
+        return tuple(map(commitment.Opening, *self._salted(assignment, outputs)))
 
     def leaves(self, assignment: Assignment, outputs: Sequence[commitment.Output]) -> list[bytes]:
         """Return the leaf hashes for these outputs."""
-        return [opening.leaf for opening in self.openings(assignment, outputs)]
+        return self._salted(assignment, outputs)[1]
+
+    def _salted(self, assignment: Assignment, outputs: Sequence[commitment.Output]) -> tuple[list[bytes], list[bytes]]:
+        """Return the salts and the leaf hashes of every slot."""
+        job, index, law = assignment.job, assignment.microjob.index, assignment.spec.policy.law
+        salts = commitment.leaf_salts(commitment.worker_secret(self.secret, job), job, index, len(outputs))
+        return salts, commitment.leaf_hashes(commitment.Place(job, index, self.key.public), salts, law, outputs)
 
     def post(self, assignment: Assignment, leaves: Sequence[bytes]) -> Posted:
         """Sign the root over leaf hashes."""

@@ -32,7 +32,7 @@ from tallystick.simulation.media import SimulatedCredentials, SimulatedExecutor,
 
 START: Final = 1_800_000_000_000
 OUTPUT: Final = "/buyer/output"
-_WORK_MS: Final = 400
+WORK_MS: Final = 1500
 
 
 class StalledError(RuntimeError):
@@ -68,7 +68,7 @@ class SimulatedCrew:
         except BaseException as error:  # noqa: BLE001 - the owner of the facts raises it again
             fact = Broken(error)
         self._number += 1
-        at = self.clock.time + self.rng.randrange(1, _WORK_MS) + self._slept
+        at = self.clock.time + self.rng.randrange(1, WORK_MS) + self._slept
         heapq.heappush(self._facts, (at, self._number, fact))
 
     def sleep(self, milliseconds: int) -> None:
