@@ -118,7 +118,7 @@ def test_a_full_block_says_send_it_again_and_one_that_never_fits_does_not() -> N
 
 def test_a_job_whose_blocks_are_always_full_ends_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody may lose a stake because a block had no room left."""
-    monkeypatch.setattr("tallystick.simulation.world._WORK_MS", 2)  # all workers end at one moment
+    monkeypatch.setattr("tallystick.simulation.world.WORK_MS", 2)  # all workers end at one moment
     whole = done(0, **ALL)
     monkeypatch.setattr("tallystick.node.identity.GAS_LIMIT", 350_000)
     cramped = done(0, **ALL)
