@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tallystick.adapters.sqlite import SqliteStore
+from tallystick.cli import app
 from tallystick.cli import home as homes
 from tallystick.errors import HomeError
 from tests.cli.runs import PROGRAM, Running, environment, picture, supply, tally
 
+Capsys = pytest.CaptureFixture[str]
 LONG = ("--block", "32", "--json")
 RIGHT, WRONG = {"TALLY_PASSPHRASE": "correct horse"}, {"TALLY_PASSPHRASE": "wrong horse"}
 
@@ -82,6 +84,44 @@ def test_an_interrupt_says_how_to_go_on(halted: Running, tmp_path: Path) -> None
     assert "jobs --resume` goes on" in done.err
     assert "Traceback" not in done.err
     assert tally("jobs", "--resume", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_termination_ends_as_an_interrupt_does(tmp_path: Path, *, ignored: bool) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else signal.getsignal(signal.SIGINT)
+    try:
+        running = Running("submit", "upscale", picture(tmp_path / "p.png", 300, 200), *LONG, cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    running.stop_at("JobStarted")
+    done = running.send(signal.SIGTERM, signal.SIGCONT)
+    assert done.code == 143, done
+    assert done.error["type"] == "InterruptionError"
+    assert "jobs --resume` goes on" in done.err
+    assert "Traceback" not in done.err
+    assert tally("jobs", "--resume", cwd=tmp_path).code == 0
+
+
+def test_an_interrupt_before_the_order_is_a_document_too(monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tallystick.cli.doctor.examine", interrupted)
+    assert app.answer(["doctor", "--json"]) == 130
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"error": {"type": "InterruptionError", "message": "interrupted"}}
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["verify p@2x.png", "verify p@2x.png --json", "verify nowhere --json"])
+def test_an_answer_that_nobody_got_is_not_does_not_hold(words: str, used: Path) -> None:
+    called = f"{' '.join(PROGRAM)} {words}"
+    for script in (f"{called} | true; exit ${{PIPESTATUS[0]}}", f"{called} >/dev/full"):
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=used, env=environment(used / "home"), capture_output=True, check=False
+        )
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == 2, script
 
 
 def test_a_log_that_nobody_reads_does_not_stop_a_paid_job(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tallystick.audit import trust as trusts
 from tallystick.cli.verify import verify
 from tallystick.job import TaskType
 from tallystick.kernels.raster import Raster
+from tallystick.ledger.genesis import chain_id
 from tests.audit_world import Ledger, Played, Wish, enrolled, play, secret
 
 APP = typer.Typer()
@@ -232,6 +233,55 @@ def test_several_bundles_are_verified_each(folder: Folder, tmp_path: Path) -> No
     assert [line for line in done.stdout.splitlines() if line == "holds"] == ["holds", "holds"]
     documents = [json.loads(line) for line in folder.run(folder.bundle, other.bundle, "--json").stdout.splitlines()]
     assert [each["result"] for each in documents] == ["holds", "holds"]
+    assert [each["path"] for each in documents] == [str(folder.bundle), str(other.bundle)]
+
+
+def test_every_document_of_several_names_its_file_in_the_order_given(copy: Folder, folder: Folder) -> None:
+    copy.bundle.write_bytes(b"{}")
+    for first, second in ((copy, folder), (folder, copy)):
+        done = folder.run(first.bundle, second.bundle, "--json")
+        documents = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [sorted(each) for each in documents] == [["findings", "path", "result"]] * 2
+        assert [each["path"] for each in documents] == [str(first.bundle), str(second.bundle)]
+        assert f"cannot tell: {copy.bundle}: bundle" in done.stderr
+    assert sorted(json.loads(folder.run(copy.bundle, "--json").stdout)) == ["findings", "result"]
+
+
+def test_a_malformed_value_inside_is_answered_as_a_malformed_bundle(copy: Folder) -> None:
+    address = copy.played.bundle.genesis.allocations[0].address
+    broken = address[:-1] + ("q" if address[-1] != "q" else "p")
+    copy.bundle.write_bytes(copy.bundle.read_bytes().replace(address.encode(), broken.encode()))
+    done = copy.run(copy.bundle)
+    one_line(done)
+    assert "bundle cannot be read: address cannot be read: the checksum of " in done.stderr
+    answer = json.loads(copy.run(copy.bundle, "--json").stdout)
+    assert answer["result"] == "cannot-tell"
+    assert [each["name"] for each in answer["findings"]] == ["bundle"]
+
+
+def test_a_bundle_of_another_ledger_gets_a_hint_where_no_trust_was_given(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLY_HOME", str(tmp_path))
+    pins = msgspec.structs.replace(folder.played.trust, chain_id="tally-dev-0000000000000000", c2pa=None)
+    (tmp_path / "trust.toml").write_bytes(trusts.spell(pins))
+    done = CliRunner().invoke(APP, [str(folder.bundle)])
+    assert done.exit_code == 1
+    hint = f"this bundle is of another ledger ({chain_id(folder.played.bundle.genesis)}) than this home's: give its "
+    assert done.stderr == f"{hint}trust file with --trust\n"
+    pinned = CliRunner().invoke(APP, [str(folder.bundle), "--trust", str(tmp_path / "trust.toml")])
+    assert (pinned.exit_code, pinned.stderr) == (1, "")
+
+
+def test_steps_that_were_not_looked_at_are_one_line_for_people(copy: Folder) -> None:
+    pins = msgspec.structs.replace(copy.played.trust, chain_id="tally-dev-0000000000000000")
+    copy.trust.write_bytes(trusts.spell(pins))
+    lines = copy.run(copy.bundle).stdout.splitlines()
+    assert lines[3] == "[ 4-18/21] cannot tell    not looked at, because of step 2"
+    assert lines[4].startswith("[19/21] note           anchor: ")
+    assert len([line for line in lines if "not looked at" in line]) == 2
+    findings = json.loads(copy.run(copy.bundle, "--json").stdout)["findings"]
+    assert [each["step"] for each in findings] == list(range(1, 22))
 
 
 def test_one_bad_bundle_among_several_decides(copy: Folder, folder: Folder) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from tallystick import __version__
@@ -19,6 +20,7 @@ from tallystick.cli.verify import verify
 
 JSON_FLAG: Final = "--json"
 STDOUT: Final = Path("-")
+PATHS_TYPE: Final = "PATH <list[Path]>"
 
 app = typer.Typer(name="tally", rich_markup_mode=None, pretty_exceptions_enable=False)
 submit_app = typer.Typer(rich_markup_mode=None)
@@ -112,7 +114,17 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
 
 
 app.add_typer(submit_app, name="submit")
-app.command(short_help="Check a result and its history, alone and offline.")(verify)
+
+
+class PathsCommand(TyperCommand):
+    """A command over paths, whose help names them as people do."""
+
+    def get_help(self, ctx: Any) -> str:  # noqa: ANN401 - the library keeps its type to itself
+        """Return the help without the library's spelling of a list."""
+        return super().get_help(ctx).replace("{PATH}...", "PATH...").replace(PATHS_TYPE, "PATH".ljust(len(PATHS_TYPE)))
+
+
+app.command(cls=PathsCommand, short_help="Check a result and its history, alone and offline.")(verify)
 
 
 @app.command()
@@ -205,6 +217,7 @@ def doctor(as_json: Json = False) -> None:
 def run() -> NoReturn:
     """Run the process's command and exit."""
     exits.steady()
+    exits.heed_termination()
     sys.exit(answer(sys.argv[1:]))
 
 
@@ -222,8 +235,8 @@ def answer(arguments: Sequence[str]) -> int:
         return exits.DONE
     except Exception as error:  # noqa: BLE001 - the last stop: whatever it is becomes one line and an exit code
         return exits.report(error, as_json=as_json)
-    if code == exits.INTERRUPTED:
-        exits.say("interrupted")
+    if code == exits.INTERRUPTED:  # before any order: later ones name their job
+        return exits.report(exits.InterruptionError("interrupted"), as_json=as_json)
     return int(code or exits.DONE)
 
 

@@ -4,7 +4,7 @@
     1    it does not hold, was refused, or failed
     2    it cannot be told or done: wrong usage, unreadable input, no home
     70   a bug of ours; TALLY_DEBUG=1 prints where
-    130  interrupted
+    130  interrupted; 143 where SIGTERM did it
 
 Knows exit codes and the shape of an error. Refuses to know any verb.
 """
@@ -14,8 +14,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Final, TextIO
 
 from tallystick.errors import (
@@ -28,20 +31,21 @@ from tallystick.errors import (
 )
 
 DEBUG_VARIABLE: Final = "TALLY_DEBUG"
-DONE, FAILED, CANNOT, BUG, INTERRUPTED = 0, 1, 2, 70, 130
+DONE, FAILED, CANNOT, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 70, 130, 143
+_terminated: Final = threading.Event()
 
 _CANNOT_ERRORS: Final = (UsageError, MalformedError, IncompleteError, KeystoreError)
 
 
 class InterruptionError(Exception):
-    """Somebody pressed Ctrl-C; the message says what stands and how to go on."""
+    """Somebody pressed Ctrl-C or sent SIGTERM; the message says what stands and how to go on."""
 
 
 def exit_code(error: Exception) -> int:
     """Return the process's answer to an error."""
     match error:
         case InterruptionError():
-            return INTERRUPTED
+            return TERMINATED if _terminated.is_set() else INTERRUPTED
         case PriceError():
             return FAILED
         case _ if isinstance(error, _CANNOT_ERRORS):
@@ -120,6 +124,19 @@ def steady() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the exit
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def heed_termination() -> None:
+    """Let SIGTERM stop what runs as Ctrl-C does, and be remembered for the exit code."""
+
+    def stop(_signal: int, frame: FrameType | None) -> None:
+        _terminated.set()
+        interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(interrupt):  # a shell's background job ignores Ctrl-C, and must end all the same
+            raise KeyboardInterrupt
+        interrupt(signal.SIGINT, frame)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def hang_up(descriptor: int) -> None:

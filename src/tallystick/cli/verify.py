@@ -5,7 +5,9 @@ Exit 0 holds, 1 does not hold, 2 cannot tell: malformed, incomplete, or wrong us
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,21 +15,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from tallystick.cli.telling import BUNDLE, EXIT_CANNOT_TELL, EXIT_DOES_NOT_HOLD, EXIT_HOLDS, code, complain, show, tell
 from tallystick.errors import MalformedError, TallyError, TooLargeError, UsageError
 
 if TYPE_CHECKING:
     from tallystick.audit.bundle import Bundle
     from tallystick.audit.files import Credentials, Pictures
-    from tallystick.audit.findings import Report, Result
+    from tallystick.audit.findings import Report
     from tallystick.audit.trust import Trust
     from tallystick.kernels.raster import Raster
 
-BUNDLE: Final = "bundle"
+    _Ask = Callable[[], Report | TallyError]
+
 BUNDLE_SUFFIX: Final = ".bundle.json"
 SIDECAR_SUFFIX: Final = ".c2pa"
 FILE_BYTES_MAX: Final = 2 << 30
 OUTPUT_MIME: Final = "image/png"
-EXIT_HOLDS, EXIT_DOES_NOT_HOLD, EXIT_CANNOT_TELL = 0, 1, 2
 
 _BOX_TYPE: Final = slice(4, 8)
 _JUMBF: Final = b"jumb"
@@ -64,7 +67,8 @@ def verify(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH…", help="OUT alone, a bundle with any of OUT, its sidecar and INPUT, or the folder of a log."
+            metavar="PATH",
+            help="OUT alone, a bundle with any of OUT, its sidecar and INPUT, or the folder of a log.",
         ),
     ],
     trust: Annotated[
@@ -78,6 +82,20 @@ def verify(
     ] = False,
 ) -> None:
     """Check a result, or a whole log, alone and offline: exit 0 holds, 1 does not hold, 2 cannot tell."""
+    from tallystick.cli.exits import explain, hang_up
+
+    try:
+        ended = _verify(paths, trust, recompute=recompute, json_=json_)
+    except OSError as error:  # nobody reads it, or no more can be written: whatever was found was not told
+        if not isinstance(error, BrokenPipeError):
+            tell(f"cannot tell: the answer cannot be written: {explain(error)}")
+        hang_up(sys.stdout.fileno())
+        ended = EXIT_CANNOT_TELL
+    raise typer.Exit(ended)
+
+
+def _verify(paths: Sequence[Path], trust: Path | None, *, recompute: bool, json_: bool) -> int:
+    """Print every answer; return the exit code that they add up to."""
     from tallystick.cli.history import folders_of
 
     try:
@@ -88,19 +106,45 @@ def verify(
             raise UsageError("--recompute runs the blocks of one job again, and a log has none: add OUT and INPUT")
         pile = _with_neighbours(_sorted(files)) if files else _Pile()
     except TallyError as error:
-        _complain(error, json_=json_)
-        raise typer.Exit(EXIT_CANNOT_TELL) from error
+        complain(error, json_=json_)
+        return EXIT_CANNOT_TELL
     codes, several = set(), len(pile.bundles) + len(logs) > 1
-    for path, answer in _answers(logs, pile, pins, recompute=recompute):
-        if isinstance(answer, TallyError):
+    for path, answer in sorted(_answers(logs, pile, pins, recompute=recompute), key=_given(paths)):
+        name = str(path) if several and path is not None else ""
+        told = answer()
+        if isinstance(told, TallyError):
             codes.add(EXIT_CANNOT_TELL)
-            _complain(answer, json_=json_)
+            complain(told, name, json_=json_)
             continue
-        codes.add(_code(answer.result))
-        heads = [origin] if origin else []
-        heads += [str(path)] if several else []
-        _print(answer, heads, json_=json_)
-    raise typer.Exit(next(code for code in (EXIT_DOES_NOT_HOLD, EXIT_CANNOT_TELL, EXIT_HOLDS) if code in codes))
+        codes.add(code(told.result))
+        heads = [head for head in (origin, name) if head]
+        show(told, heads, name, json_=json_)
+    for chain in _foreign(pile, pins) if origin else ():
+        tell(f"this bundle is of another ledger ({chain}) than this home's: give its trust file with --trust")
+    return next(each for each in (EXIT_DOES_NOT_HOLD, EXIT_CANNOT_TELL, EXIT_HOLDS) if each in codes)
+
+
+def _given(paths: Sequence[Path]) -> Callable[[tuple[Path | None, _Ask]], int]:
+    """Return the order in which the paths were given; a bundle found beside its picture comes where that one does."""
+    places = {path: place for place, path in reversed(list(enumerate(paths)))}
+    found = {_beside(path, BUNDLE_SUFFIX): place for path, place in places.items() if path.name} | places
+
+    def place(asked: tuple[Path | None, _Ask]) -> int:
+        return len(paths) if asked[0] is None else found.get(asked[0], len(paths))
+
+    return place
+
+
+def _foreign(pile: _Pile, pins: Trust) -> list[str]:
+    """Return the chains of the bundles that are not the pinned one."""
+    from tallystick.audit.bundle import parse
+    from tallystick.ledger.genesis import chain_id
+
+    chains: list[str] = []
+    for file in pile.bundles:
+        with suppress(MalformedError):
+            chains.append(chain_id(parse(file.data).genesis))
+    return [chain for chain in dict.fromkeys(chains) if chain != pins.chain_id]
 
 
 def examine(paths: Sequence[Path], trust: Path, *, recompute: bool = False) -> Report:
@@ -110,7 +154,7 @@ def examine(paths: Sequence[Path], trust: Path, *, recompute: bool = False) -> R
         TallyError: it cannot be told at all.
     """
     pins, _ = _pins(trust)
-    case = next(_cases(_with_neighbours(_sorted(paths)), recompute=recompute))
+    _, case = next(_cases(_with_neighbours(_sorted(paths)), recompute=recompute))
     if isinstance(case, TallyError):
         raise case
     return _answer(case, pins, recompute=recompute)
@@ -148,11 +192,11 @@ def _sorted(paths: Sequence[Path]) -> _Pile:
 
     pile = _Pile()
     for path in dict.fromkeys(paths):
-        json = path.suffix == ".json"
-        file = _File(path, _read(path, BUNDLE_BYTES_MAX if json else FILE_BYTES_MAX))
+        spelled = path.suffix == ".json"
+        file = _File(path, _read(path, BUNDLE_BYTES_MAX if spelled else FILE_BYTES_MAX))
         if path.suffix == SIDECAR_SUFFIX:
             pile.sidecars.append(file)
-        elif json or file.data[:1] == b"{":
+        elif spelled or file.data[:1] == b"{":
             pile.bundles.append(file)
         elif file.data[_BOX_TYPE] == _JUMBF:
             pile.sidecars.append(file)
@@ -185,8 +229,8 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _cases(pile: _Pile, *, recompute: bool) -> Iterator[_Case | TallyError]:
-    """Yield every bundle with its files; what does not parse, or belongs to none, comes as its error."""
+def _cases(pile: _Pile, *, recompute: bool) -> Iterator[tuple[Path | None, _Case | TallyError]]:
+    """Yield every bundle with its files under its path; what does not parse, or belongs to none, comes as its error."""
     from tallystick.audit.bundle import parse
 
     read: list[tuple[_File, Bundle]] = []
@@ -194,7 +238,8 @@ def _cases(pile: _Pile, *, recompute: bool) -> Iterator[_Case | TallyError]:
         try:
             read.append((file, parse(file.data)))
         except MalformedError as error:
-            yield error
+            whole = error.what == BUNDLE  # else some value inside is malformed, such as an address of the genesis
+            yield file.path, error if whole else MalformedError(BUNDLE, str(error))
     alone = len(pile.bundles) == 1
     taken: set[Path] = set()
     for file, bundle in read:
@@ -202,13 +247,13 @@ def _cases(pile: _Pile, *, recompute: bool) -> Iterator[_Case | TallyError]:
         sidecars = [each for each in pile.sidecars if alone or _belongs(each, file, bundle)]
         taken.update(each.path for each in (*images, *sidecars))
         if len(sidecars) > 1:
-            yield UsageError(f"{len(sidecars)} sidecars are shown for {file.path}: give one")
+            yield file.path, UsageError(f"{len(sidecars)} sidecars are shown for {file.path}: give one")
             continue
         sidecar = sidecars[0].data if sidecars else None
-        yield _Case(file, bundle, _pictures(file, images, recompute=recompute), sidecar)
+        yield file.path, _Case(file, bundle, _pictures(file, images, recompute=recompute), sidecar)
     for each in (*pile.images, *pile.sidecars):
         if read and each.path not in taken:
-            yield UsageError(f"{each.path} belongs to none of these bundles: verify one bundle at a time")
+            yield None, UsageError(f"{each.path} belongs to none of these bundles: verify one bundle at a time")
 
 
 def _pictures(bundle: _File, images: Sequence[_File], *, recompute: bool) -> Pictures:
@@ -235,22 +280,25 @@ def _belongs(file: _File, bundle_file: _File, bundle: Bundle) -> bool:
     return sha256(file.data).hex() in {shown.artifact.value, shown.sidecar.value}
 
 
-def _answers(
-    logs: Sequence[Path], pile: _Pile, trust: Trust, *, recompute: bool
-) -> Iterator[tuple[Path, Report | TallyError]]:
-    """Yield the answer to every log and every bundle, or the error because of which there is none."""
+def _answers(logs: Sequence[Path], pile: _Pile, trust: Trust, *, recompute: bool) -> Iterator[tuple[Path | None, _Ask]]:
+    """Yield what answers for every log and every bundle, under its path; what is asked last is judged last."""
     from tallystick.cli.history import verify_log
 
     for log in logs:
-        yield log, _told(partial(verify_log, log, trust))
-    for case in _cases(pile, recompute=recompute):
+        yield log, partial(_told, partial(verify_log, log, trust))
+    for path, case in _cases(pile, recompute=recompute):
         if isinstance(case, TallyError):
-            yield Path(), case
+            yield path, partial(_itself, case)
         else:
-            yield case.file.path, _told(partial(_answer, case, trust, recompute=recompute))
+            yield path, partial(_told, partial(_answer, case, trust, recompute=recompute))
+
+
+def _itself(error: TallyError) -> Report | TallyError:
+    return error
 
 
 def _told(check: Callable[[], Report]) -> Report | TallyError:
+    """Return the report, or the error because of which there is none."""
     try:
         return check()
     except TallyError as error:
@@ -284,52 +332,3 @@ def _credentials(trust: Trust) -> Credentials | None:
         return checker.check(data, OUTPUT_MIME if sidecar is None else OPAQUE, sidecar).claim
 
     return read
-
-
-def _code(result: Result) -> int:
-    from tallystick.audit.findings import Result
-
-    return {Result.HOLDS: EXIT_HOLDS, Result.DOES_NOT_HOLD: EXIT_DOES_NOT_HOLD}.get(result, EXIT_CANNOT_TELL)
-
-
-def _print(answer: Report, heads: Sequence[str], *, json_: bool) -> None:
-    """Print a report: JSON alone on stdout, or lines for people under what they must know first."""
-    from tallystick.audit.findings import Result, printable, spell
-
-    for head in heads:
-        typer.echo(printable(head), err=json_)
-    if json_:
-        typer.echo(spell(answer).decode())
-        return
-    words = {result: result.value.replace("-", " ") for result in Result}
-    last = answer.findings[-1].step
-    for line in answer.findings:
-        due = "" if line.expected is None else f"expected {line.expected}; found "
-        typer.echo(f"[{line.step:{len(str(last))}}/{last}] {words[line.result]:<13}  {line.name}: {due}{line.actual}")
-    steps = ", ".join(str(line.step) for line in answer.findings if line.result is answer.result)
-    detail = "" if answer.result is Result.HOLDS else f" (step {steps})"
-    typer.echo(f"{words[answer.result]}{detail}")
-
-
-def _print_malformed(error: MalformedError) -> None:
-    from tallystick.audit.findings import refused, report, spell
-
-    typer.echo(spell(report([refused(1, BUNDLE, error)])).decode())
-
-
-def _complain(error: TallyError, *, json_: bool) -> None:
-    """Say one line on stderr; with --json also a document: the first finding, or the error every verb would print."""
-    from tallystick.cli.exits import emit
-
-    _tell(f"cannot tell: {error}")
-    if json_ and isinstance(error, MalformedError) and error.what == BUNDLE:
-        _print_malformed(error)
-    elif json_:
-        emit({"error": {"type": type(error).__name__, "message": str(error)}})
-
-
-def _tell(text: str) -> None:
-    """Say one line on stderr."""
-    from tallystick.audit.findings import printable
-
-    typer.echo(printable(text), err=True)
