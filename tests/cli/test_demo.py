@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tallystick.cli.ending import outcome, show
+from tallystick.cli.lifecycle import Cast
+from tallystick.cli.screen import Screen
 from tests.cli.runs import Done, environment, picture, tally
 
 
@@ -111,6 +117,10 @@ def test_three_liars_change_no_byte_of_the_picture(told: tuple[Path, Done], tmp_
     done = play(tmp_path, "--dishonest", "3")
     assert done.code == 0
     assert "the referee computed everything" in done.out
+    assert "the honest are paid" in told[1].out
+    assert "the honest are paid" not in done.out
+    assert re.search(r"^referee .* 30 computed +~0\.0014 CPC$", done.out, re.MULTILINE), done.out
+    assert "Cost     ~0.0014 CPC of " in done.out
     bundles = (folder / "tally-demo" / "picture@2x.png.bundle.json" for folder in (told[0], tmp_path))
     assert len({json.loads(path.read_bytes())["disclosures"]["output"]["value"] for path in bundles}) == 1
 
@@ -150,3 +160,16 @@ def test_a_narrow_terminal_is_filled_and_not_overrun(tmp_path: Path) -> None:
     done = tally("demo", cwd=tmp_path, home=tmp_path / "untouched", COLUMNS="80")
     story, _ = done.out.split("6  What you have now")
     assert max(map(len, story.splitlines())) <= 80
+
+
+def test_what_the_referee_got_out_of_bonds_stands_apart_from_what_the_buyer_paid(
+    told: tuple[Path, Done], capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = told[0] / "tally-demo" / "picture@2x.png"
+    ended = outcome("job", str(output), output.with_name(f"{output.name}.bundle.json").read_bytes())
+    assert ended.fee_from_slashes == 0
+    burned, fee = int(ended.settled.burned) - 10**15, int(ended.settled.referee_fee) + 10**15
+    settled = msgspec.structs.replace(ended.settled, burned=str(burned), referee_fee=str(fee))
+    show(Screen(as_json=False), replace(ended, settled=settled), Cast())
+    shown = capsys.readouterr().out
+    assert re.search(r"computed +~0\.0014 CPC\n +from bonds +0\.001 CPC\n", shown), shown

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
+import re
+import shutil
 import struct
 import subprocess
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,8 @@ from PIL import Image
 
 from tallystick.adapters.pillow import decode_image
 from tallystick.audit.bundle import parse
+from tallystick.cli.exits import explain
+from tallystick.cli.media import NamedDesk
 from tallystick.job import parse_scale
 from tallystick.kernels.lanczos import resample, target_size
 from tests.cli.runs import PROGRAM, Done, environment, picture, supply, tally
@@ -138,7 +144,7 @@ def test_at_audit_rate_one_every_block_is_recomputed_and_nothing_is_duplicated(t
     picture(tmp_path / "p.png")
     done = tally("submit", "upscale", "p.png", *SMALL, "--audit-rate", "1", cwd=tmp_path)
     assert done.code == 0, done
-    assert "0 % copies (0)" in done.err
+    assert "0 copies (0 %)" in done.err
     assert "recomputed 40 of 40 blocks (40 drawn by the challenge)" in done.out
 
 
@@ -187,7 +193,8 @@ def test_a_hostile_input_is_one_line_and_locks_nothing(data: bytes, words: str, 
         ("p.png --scale 1/0", "is not a number"),
         ("p.png --scale=-2", "is not a ratio"),
         ("p.png --placement best", "write spread or hidden"),
-        ("p.png --duplicates 62500", "between 0 and 1"),
+        ("p.png --duplicates 62500", "between 0 and 1, such as 0.0625"),
+        ("p.png --audit-rate 2", "between 0 and 1, such as 0.13"),
         ("p.png --audit-rate 1.000001", "between 0 and 1"),
         ("p.png --audit-rate 0.0000001", "at most 6 decimals"),
         ("p.png --audit-rate=-0.1", "not a number"),
@@ -237,7 +244,9 @@ def test_a_file_that_somebody_else_put_there_is_not_overwritten_by_default(tmp_p
     (tmp_path / "p@2x.png").write_bytes(b"mine")
     tally("submit", "upscale", "p.png", cwd=tmp_path).refused(2, "is there already, and not from tally")
     assert (tmp_path / "p@2x.png").read_bytes() == b"mine"
-    assert tally("submit", "upscale", "p.png", "--out", "p@2x.png", cwd=tmp_path).code == 0
+    done = tally("submit", "upscale", "p.png", "--out", "p@2x.png", cwd=tmp_path)
+    assert done.code == 0
+    assert "Output  p@2x.png (replaces the file there)" in done.err
     assert tally("submit", "upscale", "p.png", cwd=tmp_path).code == 0
 
 
@@ -277,3 +286,58 @@ def test_with_yes_a_person_is_not_asked(tmp_path: Path) -> None:
     os.close(ours)
     assert done.returncode == 0
     assert b"[Y/n]" not in done.stderr
+
+
+def test_the_money_is_named_before_and_adds_up_after(tmp_path: Path) -> None:
+    picture(tmp_path / "-rf.png", 64, 64)
+    done = tally("submit", "upscale", "./-rf.png", "--block", "16", "--workers", "2", cwd=tmp_path)
+    assert done.code == 0, done
+    assert done.err.count("development ledger: play money from this home's own faucet") == 1
+    assert "Output  ./-rf@2x.png\n" in done.err
+    [check] = [line.split("  ", 1)[1] for line in done.out.splitlines() if line.startswith("Check it")]
+    ran = subprocess.run(["bash", "-c", check], cwd=tmp_path, env=environment(tmp_path / "home"), check=False)
+    assert ran.returncode == 0
+    rows = [line for line in done.out.splitlines() if line.startswith(("worker ", "referee "))]
+    assert [row.split()[0] for row in rows] == ["worker", "worker", "referee"]
+    assert "computed" in rows[2]
+    paid = [Fraction(re.findall(r"([0-9.]+) CPC", row)[0]) for row in rows]
+    [cost] = [line for line in done.out.splitlines() if line.startswith("Cost")]
+    assert abs(sum(paid) - Fraction(re.findall(r"([0-9.]+) CPC", cost)[0])) < Fraction(4, 10**9)
+    assert paid[2] > 0
+
+
+def test_one_copy_is_no_copies(tmp_path: Path) -> None:
+    picture(tmp_path / "p.png")
+    done = tally("submit", "upscale", "p.png", "--duplicates", "0.1", "--block", "40", cwd=tmp_path)
+    assert "; 1 copy (10 %); " in done.err, done.err
+
+
+def test_a_large_picture_is_announced_in_a_pipe(tmp_path: Path) -> None:
+    Image.new("L", (4096, 1025)).save(tmp_path / "p.png")
+    done = tally("submit", "upscale", "p.png", "--block", "1024", "--out", "o.png", cwd=tmp_path)
+    assert done.code == 0, done
+    assert done.err.count("writing o.png …") == 1
+    assert done.err.index("JobSettled") < done.err.index("writing o.png …") < done.err.index("JobCompleted")
+    picture(tmp_path / "q.png", 9, 6)
+    assert "writing" not in tally("submit", "upscale", "q.png", cwd=tmp_path).err
+
+
+def test_a_full_disk_is_named_by_the_output_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "scratch", tmp_path / "out.png"
+    source.write_bytes(b"picture")
+
+    def other_system(_: Path, __: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def full(origin: str, copied: str) -> None:
+        Path(copied).write_bytes(b"pic")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), origin, None, copied)
+
+    monkeypatch.setattr(Path, "replace", other_system)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        NamedDesk().replace(str(source), str(target))
+    assert explain(caught.value) == f"{target}: No space left on device"
+    assert list(tmp_path.iterdir()) == [source]

@@ -16,12 +16,13 @@ from tallystick.cli.exits import one_line
 from tallystick.errors import MalformedError, TooLargeError, UsageError
 from tallystick.job import PPM, Placement, parse_scale
 from tallystick.node.delivery import bundle_path, sidecar_path
-from tallystick.node.ordering import DEFAULT_AUDIT, Wish
-from tallystick.primitives.amounts import Wei, parse_cpc
+from tallystick.node.ordering import DEFAULT_AUDIT, DEFAULT_DUPLICATES, Wish
+from tallystick.primitives.amounts import Wei, format_cpc, parse_cpc
 from tallystick.primitives.digests import sha256
 
 OUTPUT_SUFFIX: Final = ".png"
 INPUT_BYTES_MAX: Final = 2 << 30
+DUPLICATES_OPTION: Final = "--duplicates"
 _RATE: Final = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})")
 _SCALE: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}|/[0-9]{1,9})?")
 _DECIMALS_MAX: Final = 6
@@ -64,7 +65,7 @@ def ask(words: Words, created: int) -> Asked:
     price_max = None if words.max_price is None else amount(words.max_price, "--max-price")
     placement = _placement(words.placement)
     audit = DEFAULT_AUDIT if words.audit_rate is None else rate(words.audit_rate, "--audit-rate")
-    duplicates = None if words.duplicates is None else rate(words.duplicates, "--duplicates")
+    duplicates = None if words.duplicates is None else rate(words.duplicates, DUPLICATES_OPTION)
     data = read_input(words.input)
     output = place(words.input, words.out, scale)
     wish = Wish(
@@ -94,11 +95,12 @@ def rate(text: str, option: str) -> int:
     Raises:
         UsageError: it is no such number, or finer than a millionth.
     """
+    usual = format_cpc(Wei((DEFAULT_DUPLICATES if option == DUPLICATES_OPTION else DEFAULT_AUDIT) * 10**12))
     if _RATE.fullmatch(text) is None:
-        raise UsageError(f"{option} {text!r} is not a number: write a rate between 0 and 1, such as 0.13")
+        raise UsageError(f"{option} {text!r} is not a number: write a rate between 0 and 1, such as {usual}")
     parts = Fraction(text) * PPM
     if not 0 <= parts <= PPM:
-        raise UsageError(f"{option} {text} is out of range: write a rate between 0 and 1, such as 0.13")
+        raise UsageError(f"{option} {text} is out of range: write a rate between 0 and 1, such as {usual}")
     if parts.denominator != 1:
         raise UsageError(f"{option} {text} is too fine: at most {_DECIMALS_MAX} decimals count")
     return int(parts)

@@ -174,10 +174,11 @@ def _play(home: Home, screen: Screen, life: Lifecycle, wish: Wish, data: bytes) 
 def _explain(screen: Screen, ended: Outcome, total: int) -> None:
     """Say how the liars were seen, and that no money was made or lost."""
     if ended.fallen:
+        honest = "the honest are paid, " if any(parse_wei(line.amount) for line in ended.settled.lines) else ""
         screen.paragraph(
             "Every worker had signed the root over its bytes before anybody knew what would be audited. Then the "
             "buyer's secret drew the audit, the referee ran the same integer arithmetic, and the bits differed: what "
-            "is signed cannot be denied. A liar is unpaid and loses its bond, the honest are paid, the output is right."
+            f"is signed cannot be denied. A liar is unpaid and loses its bond, {honest}the output is right."
         )
     else:
         screen.paragraph("Every block was recomputed by the referee, bit for bit the same: all workers are paid.")

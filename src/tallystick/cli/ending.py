@@ -19,6 +19,7 @@ from tallystick.ledger.transactions import decode
 from tallystick.node.billing import Bill, bill
 from tallystick.node.delivery import bundle_path, sidecar_path
 from tallystick.primitives.amounts import parse_wei
+from tallystick.primitives.keys import address_of
 from tallystick.verification.verdict import BlockVerdict, Reason, SlotVerdict, Source, Verdict
 
 REFUTED_SHOWN = 6
@@ -45,6 +46,7 @@ class Outcome:
     verdicts: tuple[BlockVerdict, ...]
     bill: Bill
     entries: int
+    coordinator: str
 
     @property
     def labels(self) -> list[str]:
@@ -66,6 +68,11 @@ class Outcome:
     def recomputed(self) -> int:
         """Return how many blocks the referee computed."""
         return self.settled.copies + self.settled.audited + self.settled.redone
+
+    @property
+    def fee_from_slashes(self) -> int:
+        """Return what the referee got out of the liars' bonds, in wei; the buyer pays the rest of its fee."""
+        return sum(parse_wei(line.slashed) for line in self.settled.lines) - parse_wei(self.settled.burned)
 
     def as_json(self) -> dict[str, object]:
         """Return the document that `submit --json` prints."""
@@ -94,12 +101,13 @@ def outcome(job_id: str, output: str, data: bytes) -> Outcome:
         verdicts=bundle.verdicts,
         bill=bill(entries),
         entries=len(entries),
+        coordinator=address_of(bytes.fromhex(bundle.genesis.coordinator)),
     )
 
 
 def show(screen: Screen, ended: Outcome, cast: Cast) -> None:
     """Print the verdict: a table of workers, every refuted block, what the referee did."""
-    rows = [_row(line, cast) for line in ended.settled.lines]
+    rows = [*(_row(line, cast) for line in ended.settled.lines), *_referee_rows(ended)]
     screen.table(("WORKER", "ACCOUNT", "ACCEPTED", "REFUTED", "PAID", "SLASHED"), rows, right=(2, 3, 4, 5))
     fallen = ended.fallen
     if fallen:
@@ -125,6 +133,16 @@ def _row(line: say.SettlementLine, cast: Cast) -> list[str | Text]:
         Text(cpc(paid), style="green" if paid else "dim"),
         Text(cpc(slashed), style="red" if slashed else "dim"),
     ]
+
+
+def _referee_rows(ended: Outcome) -> list[list[str | Text]]:
+    """The coordinator's pay: with the workers' it is the cost; what came out of bonds stands apart."""
+    slashed = ended.fee_from_slashes
+    bought, account = parse_wei(ended.settled.referee_fee) - slashed, short(ended.coordinator, 9, 4)
+    rows: list[list[str | Text]] = [["referee", account, f"{ended.recomputed} computed", "", cpc(bought), ""]]
+    if slashed:
+        rows.append(["", "", "", "from bonds", cpc(slashed), ""])
+    return rows
 
 
 def _refutation(line: BlockVerdict, slot: SlotVerdict, cast: Cast) -> Text:

@@ -305,10 +305,9 @@ def _wire(
     threads: int | None,
 ) -> Home:
     from tallystick.adapters.certificates import issue_chain
-    from tallystick.adapters.desk import FolderDesk
     from tallystick.adapters.local import NumpyExecutor, SystemClock
     from tallystick.adapters.tiles import FolderTiles
-    from tallystick.cli.media import HomeCredentials, HomeImages
+    from tallystick.cli.media import HomeCredentials, HomeImages, NamedDesk
     from tallystick.ledger.genesis import Genesis
     from tallystick.node.book import Book
     from tallystick.node.identity import Identity
@@ -334,7 +333,7 @@ def _wire(
         clock=clock,
         images=HomeImages(),
         credentials=HomeCredentials(chain),
-        desk=FolderDesk(),
+        desk=NamedDesk(),
         executor=NumpyExecutor(),
         threads=threads or max(1, os.cpu_count() or 1),
         folder=str(scratch),

@@ -11,7 +11,7 @@ from typing import Final
 from rich.text import Text
 
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import count, cpc, letter, short
+from tallystick.cli.words import count, cpc, letter, near, short
 from tallystick.job import JobSpec
 from tallystick.ledger import payloads as say
 from tallystick.ledger.transactions import Transaction
@@ -28,6 +28,8 @@ HASH_SHOWN: Final = 11
 NID_LEAST: Final = 10
 ROOT_SHOWN: Final = 8
 MICROJOBS_SHOWN: Final = 16
+PIXELS_LARGE: Final = 1 << 24
+"""Writing so many pixels takes seconds, in which a pipe would hear nothing."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Lifecycle:
 
     screen: Screen
     cast: Cast = field(default_factory=Cast)
+    output: str = ""
+    large: bool = False
     microjobs: int = 0
     roots: int = 0
     entries: int = 0
@@ -74,6 +78,7 @@ class Lifecycle:
         """Name the workers of the order that comes next, and count its micro jobs."""
         self.cast.seat(spec)
         self.microjobs, self.roots = layout(spec).microjobs, 0
+        self.large = spec.task.target_width * spec.task.target_height >= PIXELS_LARGE
 
     def heard(self, transaction: Transaction, _index: int) -> None:
         """Show one durable entry."""
@@ -91,6 +96,8 @@ class Lifecycle:
             self.screen.note(f"{'':{STEP_WIDTH}} … {both}", style="dim")
         if not (self._crowded() and isinstance(transaction.payload, say.SubmitResult | say.JobProgressUpdate)):
             self.screen.note(self._line(transaction))
+        if isinstance(transaction.payload, say.JobSettled) and self.large and not self.screen.log.is_terminal:
+            self.screen.note(f"{'':{STEP_WIDTH}} writing {near(self.output)} …")
 
     def _crowded(self) -> bool:
         """Tell whether a line for every micro job would hide the rest from a person; a file gets them all."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tallystick.adapters.c2pa import ContentCredentials
 from tallystick.adapters.certificates import CertificateChain
+from tallystick.adapters.desk import FolderDesk
 from tallystick.adapters.pillow import DecodedImage, decode_image
 from tallystick.adapters.png import PngWriter
 from tallystick.anchoring.claims import JobClaim
@@ -26,6 +29,29 @@ _MAGIC = {
 }
 
 
+class NamedDesk(FolderDesk):
+    """The buyer's files; what goes wrong names the file that was to be written, and leaves nothing half written."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Replace a file atomically and durably."""
+        with _named(path):
+            super().write(path, data)
+
+    def replace(self, source: str, target: str) -> None:
+        """Move a finished file into place, also across file systems."""
+        with _named(target):
+            super().replace(source, target)
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        Path(path).with_name(f".{Path(path).name}.tmp").unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror or str(error), path) from error
+
+
 class PngFile:
     """A PNG being written under a path."""
 
@@ -40,12 +66,14 @@ class PngFile:
 
     def write(self, rows: Samples) -> None:
         """Append rows."""
-        self._writer.write(rows)
+        with _named(str(self._path)):
+            self._writer.write(rows)
 
     def finish(self) -> None:
         """Complete the file."""
-        self._writer.finish()
-        self._file.close()
+        with _named(str(self._path)):
+            self._writer.finish()
+            self._file.close()
 
     def abort(self) -> None:
         """Close and delete what was begun."""

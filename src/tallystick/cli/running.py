@@ -23,6 +23,7 @@ def run_job(home: Home, screen: Screen, life: Lifecycle, job_id: str, picture: P
     job = home.node.book.job(job_id)
     if job is not None:
         life.follow(home.node.book.order(job_id, job.attempt).spec)
+    life.output = home.node.wishes.get(job_id).output_path
     try:
         with screen.live("the workers get their keys"):
             output = home.node.run(job_id, picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from tallystick.slicing import layout
 from tallystick.slicing import share as rounded
 
 GIB: Final = 1 << 30
+PLAY_MONEY: Final = "development ledger: play money from this home's own faucet"
 
 
 def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
@@ -34,7 +36,8 @@ def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
     with open_home(home_path(), watch=life.heard) as home:
         meet(home, life)
         offer = home.node.offer(asked.wish, asked.data)
-        show_order(screen, offer)
+        replaced = " (replaces the file there)" if Path(asked.wish.output_path).exists() else ""
+        show_order(screen, offer, [("Money", PLAY_MONEY), ("Output", f"{near(asked.wish.output_path)}{replaced}")])
         _check_room(offer, home.path)
         if asked.price_max is not None and offer.price.total > asked.price_max:
             most = f"--max-price allows {cpc(asked.price_max)}"
@@ -82,8 +85,8 @@ def _agreed(offer: Offer) -> bool:
     return bool(answer) and answer.strip().lower() in {"", "y", "yes"}
 
 
-def show_order(screen: Screen, offer: Offer) -> None:
-    """Print what is asked for, the law, and the price with its parts."""
+def show_order(screen: Screen, offer: Offer, more: Sequence[tuple[str, str]] = ()) -> None:
+    """Print what is asked for, the law, the price with its parts, and what else is to be known before."""
     spec, price = offer.spec, offer.price
     task, counts = spec.task, layout(spec)
     parts = [("work", price.work), ("copies", price.duplicates), ("audits", price.audits), ("reserve", price.reserve)]
@@ -97,7 +100,7 @@ def show_order(screen: Screen, offer: Offer) -> None:
         ("Law", law_words(spec)),
         ("Price", f"{cpc(price.total)} at most = {spelled}; unused wei return"),
     ]
-    screen.pairs(pairs, log=True)
+    screen.pairs([*pairs, *more], log=True)
 
 
 def law_words(spec: JobSpec) -> str:
@@ -106,7 +109,7 @@ def law_words(spec: JobSpec) -> str:
     audited = rounded(policy.audit, counts.microjobs)
     if not counts.copies and not audited:
         return "bits must be equal, but nothing of so small a job is checked at these rates: --audit-rate 1 checks all"
-    copies = f"{share(policy.duplicates)} copies ({counts.copies})"
+    copies = f"{count(counts.copies, 'copy', 'copies')} ({share(policy.duplicates)})"
     blocks = count(audited_blocks_max(spec, counts), "block")
     drawn = count(audited, "micro job")
     return f"bits must be equal; {copies}; audits at {share(policy.audit)} ({drawn}, at most {blocks})"

@@ -62,10 +62,11 @@ def letter(index: int) -> str:
 
 
 def near(path: str | Path) -> str:
-    """Spell a path from here where that is shorter."""
+    """Spell a path from here where that is shorter; never so that a command would take it for an option."""
     text = str(path)
     here = os.path.relpath(text)
-    return one_line(here if len(here) < len(text) else text)
+    shorter = here if len(here) < len(text) else text
+    return one_line(f"./{shorter}" if shorter.startswith("-") else shorter)
 
 
 def command(*words: str | Path) -> str:
