@@ -13,6 +13,7 @@ from tallystick.adapters.sqlite import SqliteStore
 from tallystick.cli import app
 from tallystick.cli import home as homes
 from tallystick.errors import HomeError
+from tallystick.node.wishes import Wishes
 from tests.cli.runs import PROGRAM, Running, environment, picture, supply, tally
 
 Capsys = pytest.CaptureFixture[str]
@@ -51,6 +52,16 @@ def test_a_killed_job_is_listed_as_interrupted_and_goes_on(halted: Running, tmp_
     assert (listed["state"], listed["lockedWei"]) == ("published", "0")
     assert supply(tmp_path)["escrowWei"] == "0"
     assert tally("verify", "p@2x.png", cwd=tmp_path).code == 0
+
+
+def test_a_job_that_was_given_up_is_not_listed_as_interrupted(halted: Running, tmp_path: Path) -> None:
+    halted.send(signal.SIGKILL)
+    [listed] = tally("jobs", "--json", cwd=tmp_path).json["jobs"]
+    store = SqliteStore(tmp_path / "home" / "ledger.sqlite")
+    Wishes(store).give_up(listed["jobId"])
+    store.close()
+    [given_up] = tally("jobs", "--json", cwd=tmp_path).json["jobs"]
+    assert (listed["state"], given_up["state"]) == ("interrupted", "running")
 
 
 def test_a_submit_first_finishes_what_was_interrupted(halted: Running, tmp_path: Path) -> None:

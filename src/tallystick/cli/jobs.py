@@ -66,7 +66,8 @@ def list_jobs(*, as_json: bool) -> int:
 def _listed(home: Reading, wish: Wish, *, busy: bool) -> Listed:
     job = home.book.job(wish.job_id)
     phase = JobPhase.ABSENT if job is None else job.phase
-    standing = phase.value if home.wishes.is_done(wish.job_id) else RUNNING if busy else INTERRUPTED
+    ended = home.wishes.is_done(wish.job_id) or home.wishes.is_given_up(wish.job_id)
+    standing = phase.value if ended else RUNNING if busy else INTERRUPTED
     entries = [entry for _, entry in home.book.entries_of(wish.job_id)]
     return Listed(wish, standing, phase, job.attempt if job else 0, bill(entries))
 
