@@ -133,8 +133,10 @@ def block_region(spec: JobSpec, counts: Layout, block: int) -> Region:
 
 def block_length(spec: JobSpec, counts: Layout, block: int) -> int:
     """Return how many bytes a block's samples have: interleaved rows, one or two bytes a sample."""
-    region = block_region(spec, counts, block)
-    return region.width * region.height * spec.task.channels * (spec.task.depth // 8)
+    row, column = divmod(block, counts.columns)
+    side, task = spec.grid.block, spec.task
+    width = min(side, task.target_width - column * side)
+    return width * min(side, task.target_height - row * side) * task.channels * (task.depth // 8)
 
 
 def check_task(spec: JobSpec) -> None:
