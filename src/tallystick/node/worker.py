@@ -81,14 +81,12 @@ class Worker:
 
     def work(self, assignment: Assignment, run: RunBlock, upload: Upload) -> Posted | None:
         """Compute every slot, hand the bytes over, and sign the root over the salted leaves."""
-        done = list[tuple[bytes, int]]()
-        for slot, region in enumerate(
-            [self.region(assignment, slot) for slot in range(len(assignment.microjob.slots))]
-        ):
-            data = run(region)
-            done.append((upload(slot, data), len(data)))
-        meta = self.meta(assignment)
-        return self.post(assignment, self.leaves(assignment, [commitment.Output(*each, meta) for each in done]))
+        slots, meta = range(len(assignment.microjob.slots)), self.meta(assignment)
+        # First all kernels, then all uploads: a kernel leaves nothing else in the processor's caches, and after each
+        # one hashing and writing would begin cold. The blocks of one micro job wait in memory for that.
+        blocks = [run(region) for region in [self.region(assignment, slot) for slot in slots]]
+        outputs = [commitment.Output(upload(slot, data), len(data), meta) for slot, data in enumerate(blocks)]
+        return self.post(assignment, self.leaves(assignment, outputs))
 
     def region(self, assignment: Assignment, slot: int) -> Region:
         """Return the output pixels of one slot."""
