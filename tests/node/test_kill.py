@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,8 +55,19 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def live(folder: Path, source: Path, seconds: float | None = None) -> Life:
-    """Run the process, and kill it so many seconds after it is ready."""
+@dataclass(frozen=True)
+class Moment:
+    """When to kill: so many entries were acknowledged, and so many seconds passed since.
+
+    Counted in entries and not from the start, so that it strikes the same stretch of work on a fast and a slow machine.
+    """
+
+    entries: int
+    seconds: float
+
+
+def live(folder: Path, source: Path, moment: Moment | None = None) -> Life:
+    """Run the process, and kill it at its moment."""
     command = [sys.executable, str(DRIVER), str(folder / "home"), str(source), str(folder / "output.png")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     environment.pop("TALLY_PASSPHRASE", None)
@@ -65,14 +75,15 @@ def live(folder: Path, source: Path, seconds: float | None = None) -> Life:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         begun = time.monotonic()
-        if seconds is not None:
-            timer = threading.Timer(seconds, process.send_signal, [signal.SIGKILL])
-            timer.start()
-        lines = process.stdout.read().splitlines()
+        heard = ""
+        if moment is not None:
+            while heard.count("\n") < moment.entries and (line := process.stdout.readline()):
+                heard += line
+            time.sleep(moment.seconds)
+            process.send_signal(signal.SIGKILL)
+        lines = (heard + process.stdout.read()).splitlines()
         lived = time.monotonic() - begun
         code = process.wait()
-        if seconds is not None:
-            timer.cancel()
     assert code in {0, -signal.SIGKILL}
     # A line that the kill cut in two was not said.
     said = [line.split() for line in lines if len(line.split()) == 2 and len(line.split()[1]) == 66]
@@ -91,18 +102,21 @@ def test_the_unharmed_process_says_every_entry(whole: Life) -> None:
     assert sorted(whole.acknowledged) == list(range(len(whole.acknowledged)))
 
 
-def moments() -> Iterator[float]:
-    """One seeded moment in each twentieth of the job."""
+def moments() -> Iterator[tuple[float, float]]:
+    """One seeded moment in each twentieth of the job: a share of its entries, and a share of an entry's time."""
     rng = random.Random(SEED)
-    return ((number + rng.random()) / MOMENTS for number in range(MOMENTS))
+    return (((number + rng.random()) / MOMENTS, rng.random()) for number in range(MOMENTS))
 
 
 KILLED: Final[list[bool]] = []
 
 
-@pytest.mark.parametrize("share", list(moments()), ids=lambda share: f"{share:.3f}")
-def test_a_killed_job_loses_nothing_and_ends(tmp_path: Path, source: Path, whole: Life, share: float) -> None:
-    life = live(tmp_path, source, share * whole.seconds)
+@pytest.mark.parametrize(("share", "rest"), list(moments()), ids=lambda part: f"{part:.3f}")
+def test_a_killed_job_loses_nothing_and_ends(
+    tmp_path: Path, source: Path, whole: Life, share: float, rest: float
+) -> None:
+    count = len(whole.acknowledged)
+    life = live(tmp_path, source, Moment(int(share * count), rest * whole.seconds / count))
     KILLED.append(life.killed)
     resumed: dict[int, str] = {}
     with open_home(
@@ -150,7 +164,7 @@ def assert_ended_well(home: Home, output: Path, source: Path) -> None:
 
 
 def test_the_moments_lay_within_the_job() -> None:
-    """The machine may be faster at one time than at another, but most kills must have struck."""
+    """A process may end while its kill is on the way, but most kills must have struck."""
     if len(KILLED) == MOMENTS:
         assert sum(KILLED) >= MOMENTS * 3 // 4
 
