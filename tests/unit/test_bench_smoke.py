@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -108,7 +110,7 @@ def test_startup() -> None:
 
 def test_a_command_that_fails_is_named_with_its_words() -> None:
     with pytest.raises(SystemExit, match=r"ended with 2: .*no benchmark nonsense"):
-        run([__import__("sys").executable, "-m", "bench", "nonsense"], {"PYTHONPATH": str(ROOT)})
+        run([sys.executable, "-m", "bench", "nonsense"], {"PYTHONPATH": str(ROOT)})
 
 
 def test_every_module_is_a_benchmark_or_begins_with_an_underscore() -> None:
@@ -136,3 +138,52 @@ def test_committed_results_have_every_benchmark() -> None:
         document = json.loads(path.read_text(encoding="utf-8"))
         assert set(document["figures"]) == set(bench.known())
         assert document["command"] == "python -m bench"
+
+
+def test_the_guide_says_what_was_measured() -> None:
+    guide = " ".join((ROOT / "docs" / "guides" / "performance.md").read_text(encoding="utf-8").split())
+    (name,) = set(re.findall(r"bench/results/(2[\w-]+\.json)", guide))
+    document = json.loads((ROOT / "bench" / "results" / name).read_text(encoding="utf-8"))
+    wanted = [
+        *said_of_proof(document["figures"]["overhead"]),
+        *said_of_the_rest(document["figures"]),
+        f"load of {document['load_at_start']} at the start, {document['load_at_end']} at the end",
+        f"Python {document['software']['python']}.",
+    ]
+    assert [each for each in wanted if each not in guide] == []
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def said_of_proof(proof: dict[str, Any]) -> list[str]:
+    after, rounds = proof["before_and_after"], sorted(proof["by_round"])
+    parts = proof["parts_inside"] | proof["parts_beside"]
+    return [
+        *(f"| {part} | {share(each)} |" for part, each in parts.items()),
+        f"together** | **{share(proof['slicing_commitment_log'])}** | by round {100 * rounds[0]:.1f} to",
+        f"to {share(rounds[-1])}; the least of all rounds over the least bare",
+        f"kernel: {share(proof['least_over_least'])} |",
+        f"costs {share(proof['whole_job_over_kernel'])} more than the kernel",
+        f"decoding the input {share(after['decoding the input'])}, assembly",
+        f"raster digest) {share(after['assembly'])}, content",
+        f"credentials {share(after['content credentials'])}, bundle",
+        f"clearing up {share(after['bundle and clearing up'])}, and PNG coding {100 * after['PNG coding']:.0f} %",
+        *(f"| {share(each)} |" for each in proof["checking_over_the_rest"].values()),
+    ]
+
+
+def said_of_the_rest(figures: dict[str, Any]) -> list[str]:
+    ledger, order, start = figures["entries"], figures["memory"], figures["startup"]
+    floor = ledger["floor_verifications_per_s"]
+    return [
+        *(f"| {n} | {rate:,} | {share(rate / floor)} |" for n, rate in ledger["entries_per_s_by_batch"].items()),
+        f"{floor:,}/s",
+        f"peak {order['peak_rss_bytes'] / 1e6:,.0f} MB",
+        f"took {order['disk_peak_bytes'] / 1e6:,.0f} MB of disk",
+        f"takes {order['peak_rss_of_a_tiny_job_bytes'] / 1e6:,.0f} MB",
+        f"`tally --help` {start['tally_help']['wall_ms']} ms",
+        f"nothing: {start['python_c_pass']['wall_ms']} ms",
+        f"bundle {start['tally_verify']['wall_ms']} ms",
+    ]
