@@ -19,7 +19,8 @@ TallyError
 │   ├── DuplicateError           the event key is taken; names the first receipt
 │   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError · BlockFullError
 │   └── PolicyError              the verification policy is below what deters
-└── StoreError                   durable storage refused or lost something
+├── StoreError                   durable storage refused or lost something
+└── ChainError                   a chain is unreachable, is another one, or refused; what was sent may still have landed
 """
 
 from __future__ import annotations
@@ -164,3 +165,7 @@ class PolicyError(RuleError):
 
 class StoreError(TallyError):
     """Durable storage refused or lost something; nothing of the batch was acknowledged."""
+
+
+class ChainError(TallyError):
+    """A chain is unreachable, another one than named, answers nonsense or refused; what was sent may yet land."""
