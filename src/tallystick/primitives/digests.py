@@ -54,6 +54,8 @@ class Tag(StrEnum):
     VERDICT = "tallystick/verdict/v1\n"  # one line of a job's verdict list
     RASTER = "tallystick/raster/v1\n"  # digest of decoded pixels
     KEYSTORE = "tallystick/keystore/v1\n"  # associated data of a sealed keystore
+    HELLO = "tallystick/hello/v1\n"  # the bytes that a worker signs to open its line to a node
+    REQUEST = "tallystick/request/v1\n"  # the bytes that an account signs over an HTTP request
     DERIVE = "tallystick/derive/v1\n"  # HKDF info of a derived key, before its purpose
 
 
