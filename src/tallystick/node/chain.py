@@ -1,7 +1,7 @@
 """The port of a chain that keeps ERC-7053 commits: somebody else's, or the node's own.
 
-Knows what an anchor needs of a chain and what is true when a call returns. Refuses to know how a chain is reached, whose
-key signs, and when an anchor is worth its gas: that is the anchoring policy's business.
+Knows what an anchor needs of a chain and what is true when a call returns. Refuses to know how a chain is reached,
+whose key signs, and when an anchor is worth its gas: that is the anchoring policy's business.
 """
 
 from __future__ import annotations
