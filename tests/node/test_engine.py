@@ -224,7 +224,7 @@ def test_time_never_runs_backwards() -> None:
 def test_a_failed_append_merges_nothing(error: type[BaseException]) -> None:
     book = engine()
     book.run([Submission((pay(1),))])
-    before = (dict(book.view.records), book.position, book.tree.size, book.checkpoint(), list(book.index.headers))
+    before = (dict(book.view.records), book.position, book.tree.size, book.checkpoint(), book.index.headers[:])
     disk_of(book).fault = Fault(1, "append", error=error)
     with pytest.raises(error):
         book.run([Submission((pay(2),), (("note", b"lost"),))])
