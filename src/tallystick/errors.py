@@ -3,11 +3,17 @@
 TallyError
 ├── UsageError                   the caller asked for something that cannot be asked
 │   ├── PriceError               the price is above the caller's maximum
+│   ├── AbsentError              what was named is not here, or is none of the caller's business
+│   ├── ConflictError            it contradicts what stands already; carries the fact that stands
+│   ├── RangeError               a range of bytes that the thing does not have
 │   └── HomeError                the home folder is missing, busy or damaged
 ├── MalformedError               bytes that do not parse: the answer is "cannot tell"
 │   ├── NotCanonicalError        they parse, but are not the one canonical spelling
 │   ├── TooLargeError            they are larger than the bound
 │   └── ImageError               an image that cannot be read faithfully
+├── AccessError                  nobody, or somebody else than they say
+├── LimitError                   a quota or a queue is full: later it may work
+│   └── DelayError               the other side sends too slowly to be waited for
 ├── IncompleteError              a well-formed claim that lacks what is needed to judge it
 ├── KeystoreError                the keystore is damaged or the passphrase is wrong
 ├── VerificationError            a claim that does not hold; carries expected and actual
@@ -40,6 +46,28 @@ class PriceError(UsageError):
     """The price is above the caller's maximum; nothing was locked."""
 
 
+class AbsentError(UsageError):
+    """What was named is not here; whoever may not know of it is told the same."""
+
+
+class ConflictError(UsageError):
+    """The request contradicts what stands already; ``fact`` is what stands, by its name on the wire."""
+
+    def __init__(self, message: str, **fact: str | int) -> None:
+        """Keep the fact that would make the next try right."""
+        super().__init__(message)
+        self.fact: Final = fact
+
+
+class RangeError(UsageError):
+    """A range of bytes that the thing does not have; ``size`` is how many it has."""
+
+    def __init__(self, message: str, size: int) -> None:
+        """Keep the size."""
+        super().__init__(message)
+        self.size: Final = size
+
+
 class HomeError(UsageError):
     """The home folder is missing, held by another process, or damaged."""
 
@@ -64,6 +92,18 @@ class TooLargeError(MalformedError):
 
 class ImageError(MalformedError):
     """An image that cannot be decoded faithfully."""
+
+
+class AccessError(TallyError):
+    """The caller did not prove who it is: no credentials, or ones that do not hold."""
+
+
+class LimitError(TallyError):
+    """A quota or a queue is full; nothing was done, and later it may work."""
+
+
+class DelayError(LimitError):
+    """The other side sends too slowly to be waited for; what arrived may be gone on from."""
 
 
 class IncompleteError(TallyError):

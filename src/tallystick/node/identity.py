@@ -17,6 +17,8 @@ from tallystick.primitives.keystore import derive
 from tallystick.primitives.notes import NoteSigner
 
 NETWORK = "tally-dev"
+HOME_ACCOUNT = "home"
+"""The account of whoever works in the home itself; its key is the home's requester."""
 FAUCET_CPC = 1_000_000_000
 GAS_LIMIT = 400_000_000
 
@@ -42,6 +44,10 @@ class Identity:
     def requester(self) -> SigningKey:
         """The buyer of this home."""
         return self.key("requester")
+
+    def account(self, name: str) -> SigningKey:
+        """Return the custodial key of an account of this node; the home's own is its requester."""
+        return self.requester() if name == HOME_ACCOUNT else self.key(f"account/{name}")
 
     def faucet(self) -> SigningKey:
         """Who holds all play money of a development ledger at height zero."""
