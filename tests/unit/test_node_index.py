@@ -31,6 +31,10 @@ ENTRIES: Final = [
     entry(6, "BlockHeader"),
     entry(7, "StakeDeposited", "02bb"),
     entry(8, "BlockHeader"),
+    entry(9, "Anchored", "02cc"),
+    entry(10, "JobFailed", job_id="one"),
+    entry(11, "JobSettled", job_id="one"),
+    entry(12, "BlockHeader"),
 ]
 
 
@@ -44,6 +48,7 @@ def noted(entries: list[bytes], first: int = 0) -> LogIndex:
 def content(index: LogIndex) -> tuple[object, ...]:
     return (
         index.headers.tolist(),
+        (index.anchors.tolist(), index.newest_event),
         {name: each.tolist() for name, each in index.jobs.items()},
         {name: each.tolist() for name, each in index.nodes.items()},
         [index.find(sha256(each).digest()) for each in ENTRIES],
@@ -53,8 +58,9 @@ def content(index: LogIndex) -> tuple[object, ...]:
 WHOLE: Final = content(noted(ENTRIES))
 
 
-def test_it_knows_jobs_workers_headers_and_digests() -> None:
-    assert ([2, 6, 8], {"one": [1, 4], "two": [3]}, {"02bb": [0, 7]}, [(at,) for at in range(9)]) == WHOLE
+def test_it_knows_jobs_workers_headers_anchors_and_digests() -> None:
+    headers, jobs, nodes = [2, 6, 8, 12], {"one": [1, 4, 10, 11], "two": [3]}, {"02bb": [0, 7]}
+    assert (headers, ([9], 10), jobs, nodes, [(at,) for at in range(len(ENTRIES))]) == WHOLE
     assert noted(ENTRIES).find(sha256(b"never logged").digest()) == ()
 
 

@@ -42,6 +42,8 @@ class _Peek(msgspec.Struct):
 
 _DECODER = msgspec.json.Decoder(_Peek)
 _OF_NODES = frozenset({"NodeRegistered", "StakeDeposited", "StakeWithdrawn"})
+_EVENTS = frozenset({"JobSubmitted", "JobScheduled", "JobStarted", "JobProgressUpdate", "JobCompleted", "JobFailed"})
+"""The lifecycle of a job as others know it; the rest is how it was judged and paid."""
 
 
 class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,11 +52,14 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: list[int]
     jobs: dict[str, list[int]]
     nodes: dict[str, list[int]]
+    anchors: list[int] = []
+    newest_event: int = -1
 
 
 class LogIndex:
-    """Log positions by job, by worker key in hex, of every header in order, and by digest.
+    """Log positions by job, by worker key in hex, of every header and every anchor in order, and by digest.
 
+    ``newest_event`` is where the newest event of any job's lifecycle stands, -1 before the first.
     One thread writes; ``find`` may be asked by any thread, everything else under the writer's lock.
     """
 
@@ -63,6 +68,8 @@ class LogIndex:
         self.jobs: dict[str, array[int]] = {}
         self.nodes: dict[str, array[int]] = {}
         self.headers: array[int] = array("Q")
+        self.anchors: array[int] = array("Q")
+        self.newest_event = -1
         self._digests = _Digests()
         self._fresh = bytearray()
         self._touched: set[tuple[bool, str]] = set()
@@ -83,6 +90,11 @@ class LogIndex:
         if peek.type == "BlockHeader":
             self.headers.append(index)
             return
+        if peek.type == "Anchored":
+            self.anchors.append(index)
+            return
+        if peek.type in _EVENTS:
+            self.newest_event = index
         of_node = peek.type in _OF_NODES
         name = peek.sender if of_node else _job_of(peek.payload)
         if name:
@@ -107,6 +119,8 @@ class LogIndex:
             headers=self.headers[bisect_left(self.headers, first) :].tolist(),
             jobs=_tails(self.jobs, (name for of_node, name in self._touched if not of_node), first),
             nodes=_tails(self.nodes, (name for of_node, name in self._touched if of_node), first),
+            anchors=self.anchors[bisect_left(self.anchors, first) :].tolist(),
+            newest_event=self.newest_event if self.newest_event >= first else -1,
         )
 
     def settle(self) -> None:
@@ -118,6 +132,8 @@ class LogIndex:
         """Take in a piece that an earlier index gave for the entries from ``first`` on, instead of noting them."""
         self._digests.extend(np.frombuffer(keys, ">u8").astype(np.uint64), first)
         self.headers.extend(growth.headers)
+        self.anchors.extend(growth.anchors)
+        self.newest_event = max(self.newest_event, growth.newest_event)
         for mine, theirs in ((self.jobs, growth.jobs), (self.nodes, growth.nodes)):
             for name, positions in theirs.items():
                 mine.setdefault(name, array("Q")).extend(positions)
