@@ -23,8 +23,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "spec" / "transactions.
 WORDS = {
     "AddressText": "address",
     "Attempt": "attempt",
+    "ChainName": "chain name",
     "Count": "count",
     "DigestHex": "digest",
+    "EvmAddress": "EVM address",
     "JobId": "job id",
     "JobSpec": "order",
     "None": "null",

@@ -124,7 +124,9 @@ def test_who_is_not_registered_has_no_bond() -> None:
 
 
 def anchored(size: int, chain: str = "eip155:1") -> say.Anchored:
-    return say.Anchored("origin", size, "ab" * 32, chain, "0xc", "0xr", "cd" * 32)
+    return say.Anchored(
+        "origin", size, "ab" * 32, "bafk", chain, "0x" + "c" * 40, "0x" + "d" * 40, "cd" * 32, 7, "ef" * 32
+    )
 
 
 def test_a_newer_anchor_replaces_an_older_one_and_never_the_other_way() -> None:

@@ -15,6 +15,10 @@ from tallystick.primitives.amounts import WeiText
 from tallystick.primitives.canonical import AddressText, Count, DigestHex, PublicKeyHex, SignatureHex
 
 ShortText = Annotated[str, msgspec.Meta(max_length=200)]
+ChainName = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9-]{3,8}:[A-Za-z0-9_-]{1,32}\Z")]
+"""CAIP-2 name of a chain, such as ``eip155:10507``."""
+EvmAddress = Annotated[str, msgspec.Meta(pattern=r"\A0x[0-9A-Fa-f]{40}\Z")]
+"""An account or contract of an EVM chain; the letters' case is its EIP-55 checksum."""
 
 
 class Tier(Enum):
@@ -267,15 +271,18 @@ class EscrowResolved(_Payload, frozen=True):
 
 
 class Anchored(_Payload, frozen=True):
-    """A checkpoint was written to a chain; ``tx_hash`` is that chain's own."""
+    """A checkpoint was written to a chain, and counts there as final; transaction and block are that chain's own."""
 
     origin: ShortText
     size: Count
     root: DigestHex
-    chain: ShortText
-    contract: ShortText
-    recorder: ShortText
+    asset_cid: ShortText
+    chain: ChainName
+    contract: EvmAddress
+    recorder: EvmAddress
     tx_hash: DigestHex
+    block: Count
+    block_hash: DigestHex
 
 
 class BlockHeader(_Payload, frozen=True):
