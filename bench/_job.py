@@ -18,9 +18,10 @@ import numpy as np
 from bench._meter import Meter, count, give, process_cpu
 from tallystick.cli.home import Home, open_home
 from tallystick.kernels.raster import Samples
-from tallystick.node.crew import Refereed
+from tallystick.node.crew import Refereed, ThreadCrew
 from tallystick.node.ordering import Wish
 from tallystick.node.running import JobRun
+from tallystick.node.team import Bench, LocalTeam
 
 JOB = "bench"
 DECODE, KERNEL, PNG = "decoding the input", "kernel", "PNG coding"
@@ -37,14 +38,14 @@ ASSEMBLY, CREDENTIALS, PUBLISHING, BUNDLE = "assembly", "content credentials", "
 LOOP, REFEREE = "job loop", "referee"
 
 
-class _Run(JobRun):
-    """A run whose referee is counted."""
+class _Bench(Bench):
+    """A bench whose referee is counted."""
 
     meter: Meter
 
-    def _referee(self, block: int) -> Refereed:
+    def referee(self, block: int) -> Refereed:
         with self.meter.span(REFEREE):
-            return super()._referee(block)
+            return super().referee(block)
 
 
 @dataclass(slots=True)
@@ -84,8 +85,10 @@ class Job:
                 coordinator = node.coordinator(JOB, job)
             count(coordinator, self.meter, dict.fromkeys(("begin", "handle", "evidence", "settling"), COORDINATION))
             laborers = [_counted(node._hire(self.wish, seat), self.meter) for seat in range(self.wish.workers)]
-            run = _Run(node.book, ports, coordinator, self.picture, laborers)
-            run.meter = self.meter
+            bench = _Bench(coordinator.spec, coordinator.plan, self.picture.raster.samples, ports)
+            bench.meter = self.meter
+            team = LocalTeam(bench, laborers, ThreadCrew(ports.threads, ports.clock))
+            run = JobRun(node.book, ports, coordinator, self.picture, team)
             self.run, self.delivery = run, run.to_delivery()
 
     def deliver(self) -> None:

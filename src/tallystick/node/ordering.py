@@ -32,8 +32,9 @@ from tallystick.ledger import payloads as say
 from tallystick.ledger.records import Account, Node, View, account_key, node_key
 from tallystick.ledger.settlement import exposure, quote
 from tallystick.ledger.transactions import Draft
-from tallystick.node.identity import Identity
+from tallystick.node.identity import HOME_ACCOUNT, Identity
 from tallystick.primitives.digests import field_commitment, sha256
+from tallystick.primitives.keys import SigningKey
 from tallystick.slicing import Layout, check_separable, check_task, layout
 from tallystick.verification.deterrence import NO_DETERRENCE, check_policy
 
@@ -78,7 +79,8 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the buyer wants, kept privately by the home so that a restart can go on; paths never enter the log.
 
     ``input`` is the SHA-256 of the input file's bytes, a blob of the home. ``operators`` counts who answers for the
-    workers; ``dishonest`` of them forge, in demonstrations and tests.
+    workers; ``dishonest`` of them forge, in demonstrations and tests. ``remote`` workers are recruited when the order
+    is written; ``account`` names the buyer, ``price_max`` the wei that may be locked, empty for any price.
     """
 
     job_id: str
@@ -97,6 +99,14 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     simulated: bool = False
     dishonest: int = 0
     windows: Windows = Windows()
+    account: str = HOME_ACCOUNT
+    remote: bool = False
+    price_max: str = ""
+
+    @property
+    def local(self) -> bool:
+        """Whether the workers are this home's own."""
+        return not self.remote
 
     @property
     def duplicate_rate(self) -> int:
@@ -107,9 +117,17 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def make_spec(
-    wish: Wish, attempt: int, raster: Raster, input_digest: bytes, identity: Identity, *, chain_id: str, now: int
+    wish: Wish,
+    attempt: int,
+    raster: Raster,
+    input_digest: bytes,
+    identity: Identity,
+    pool: tuple[Seat, ...],
+    *,
+    chain_id: str,
+    now: int,
 ) -> JobSpec:
-    """Write the order for an upscale.
+    """Write the order for an upscale by the workers of a pool.
 
     Raises:
         UsageError: scale, block side or size cannot be ordered.
@@ -125,7 +143,7 @@ def make_spec(
         chain_id=chain_id,
         job_id=wish.job_id,
         attempt=attempt,
-        requester=identity.requester().public.hex(),
+        requester=identity.account(wish.account).public.hex(),
         task_type=TaskType.IMAGE_UPSCALING,
         task=Upscale(
             kernel=KERNEL_NAME,
@@ -139,7 +157,7 @@ def make_spec(
         ),
         input=field_commitment(sha256(wish.job_id.encode()), "input", salt, input_digest).hex(),
         grid=Grid(wish.block, BLOCKS_PER_MICROJOB, MICROJOBS_PER_MACROJOB),
-        pool=_pool(wish, identity),
+        pool=pool,
         policy=VerificationPolicy(
             law=VerificationClass.EXACT,
             placement=wish.placement,
@@ -147,7 +165,7 @@ def make_spec(
             audit=wish.audit,
             audit_blocks=BLOCKS_PER_MICROJOB if wish.audit == PPM else wish.audit_blocks,
             ringers=0,
-            colluding=PPM if wish.operators == 1 else 0,
+            colluding=PPM if _operators(pool) == 1 else 0,
             gain="0",
             stake="0",
             absence="0",
@@ -157,7 +175,7 @@ def make_spec(
         labels=(),
         simulated=wish.simulated,
     )
-    order = _with_stakes(msgspec.structs.replace(spec, labels=_labels(wish, layout(spec))), referee_price)
+    order = _with_stakes(msgspec.structs.replace(spec, labels=_labels(wish, spec, layout(spec))), referee_price)
     check_order(order)
     return order
 
@@ -184,17 +202,22 @@ def _with_stakes(spec: JobSpec, referee_price: int) -> JobSpec:
     return msgspec.structs.replace(spec, policy=policy)
 
 
-def _pool(wish: Wish, identity: Identity) -> tuple[Seat, ...]:
+def local_pool(wish: Wish, identity: Identity) -> tuple[Seat, ...]:
+    """Return the workers that a home has of its own, one key for each seat."""
     return tuple(
         Seat(identity.worker(wish.operators, seat).public.hex(), identity.operator(wish.operators, seat).public.hex())
         for seat in range(wish.workers)
     )
 
 
-def _labels(wish: Wish, counts: Layout) -> tuple[str, ...]:
-    """Say what this order cannot promise: buyer, coordinator and workers share one home."""
+def _operators(pool: tuple[Seat, ...]) -> int:
+    return len({seat.operator for seat in pool})
+
+
+def _labels(wish: Wish, spec: JobSpec, counts: Layout) -> tuple[str, ...]:
+    """Say what this order cannot promise: this home holds the buyer's key, and perhaps the workers' as well."""
     labels = {INDEPENDENCE_NONE}
-    if wish.operators == 1:
+    if spec.operators == 1:
         labels.add(NO_DETERRENCE)
         if counts.copies:
             labels.add(COPIES_REFEREE)
@@ -206,8 +229,8 @@ def _labels(wish: Wish, counts: Layout) -> tuple[str, ...]:
 def preparations(spec: JobSpec, wish: Wish, identity: Identity, view: View) -> tuple[Draft, ...]:
     """Return what must stand in the log before the order: registrations, bonds, and play money for both sides."""
     drafts: list[Draft] = []
-    counts, faucet = layout(spec), identity.faucet()
-    for seat, place in enumerate(spec.pool):
+    counts, faucet, buyer = layout(spec), identity.faucet(), identity.account(wish.account)
+    for seat, place in enumerate(spec.pool if wish.local else ()):
         key = identity.worker(wish.operators, seat)
         known = view.get(node_key(place.worker))
         node = known if isinstance(known, Node) else None
@@ -218,11 +241,11 @@ def preparations(spec: JobSpec, wish: Wish, identity: Identity, view: View) -> t
         if short > 0:
             drafts.append(Draft(faucet, say.Transfer(key.address, str(short))))
             drafts.append(Draft(key, say.StakeDeposited(str(short))))
-    account = view.get(account_key(identity.requester().address))
+    account = view.get(account_key(buyer.address))
     balance = int(account.balance) if isinstance(account, Account) else 0
     short = quote(spec).total - balance
     if short > 0:
-        drafts.append(Draft(faucet, say.Transfer(identity.requester().address, str(short))))
+        drafts.append(Draft(faucet, say.Transfer(buyer.address, str(short))))
     return tuple(drafts)
 
 
@@ -239,9 +262,9 @@ def _registration(identity: Identity, spec: JobSpec, operators: int, seat: int) 
     )
 
 
-def order_drafts(spec: JobSpec, identity: Identity, commitments: tuple[bytes, bytes], now: int) -> tuple[Draft, ...]:
+def order_drafts(spec: JobSpec, requester: SigningKey, commitments: tuple[bytes, bytes], now: int) -> tuple[Draft, ...]:
     """Return the escrow and the order, which enter the log together; commitments are the coordinator's, the buyer's."""
-    price, requester = quote(spec), identity.requester()
+    price = quote(spec)
     assign, buyer = commitments
     return (
         Draft(

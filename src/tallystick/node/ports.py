@@ -82,7 +82,10 @@ class Store(Protocol):
 
 
 class Blobs(Protocol):
-    """Content-addressed bytes. A power cut may lose or damage a blob; ``get`` notices."""
+    """Content-addressed bytes, for any thread. Before ``flush`` a power cut may lose or damage a blob; ``get`` notices.
+
+    Whoever notes durably that bytes were delivered, which nobody here can make again, flushes first.
+    """
 
     def put(self, digest: bytes, data: bytes) -> None:
         """Keep bytes under their SHA-256, which the caller computed."""
@@ -93,7 +96,11 @@ class Blobs(Protocol):
         ...
 
     def has(self, digest: bytes) -> bool:
-        """Tell whether bytes are kept, without reading them."""
+        """Tell whether bytes are kept; those written by this process are not read for it."""
+        ...
+
+    def flush(self) -> None:
+        """Let everything put before this call survive a power cut (StoreError); callers at one time share it."""
         ...
 
     def delete(self, digest: bytes) -> None:
@@ -169,6 +176,10 @@ class Engine(Protocol):
 
     def snapshot(self) -> None:
         """Keep the folded state, so that the next start replays less."""
+        ...
+
+    def publish(self) -> None:
+        """Let readers see everything that is durable."""
         ...
 
     def run(

@@ -1,7 +1,7 @@
 """Drives one attempt of one job to its delivery: coordinator's instructions out, facts back in.
 
-The calling thread owns the ledger. Workers and the referee run in a crew; everything that waits to be logged is
-committed together. What a worker hands over is held to its form here, so that nothing it says can stop the job.
+The calling thread owns the coordinator. Workers and the referee are a team, here or on other machines; everything that
+waits to be logged is committed together.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, TypeVar
 
-from tallystick.commitment import Opening, Output
-from tallystick.errors import BlockFullError, DuplicateError, MalformedError, StoreError
-from tallystick.kernels.lanczos import Region
-from tallystick.ledger.payloads import JobSettled, Payload, SubmitResult
+from tallystick.commitment import Output
+from tallystick.errors import BlockFullError, DuplicateError, StoreError
+from tallystick.ledger.payloads import JobSettled, MicroJobReassigned, Payload
 from tallystick.ledger.transactions import Draft
 from tallystick.node import coordinator as say
 from tallystick.node.book import Book
-from tallystick.node.crew import Act, Broken, Crew, Fact, Refereed, ThreadCrew, Worked
+from tallystick.node.crew import Broken, Refereed, Worked
 from tallystick.node.deliveries import delivery_key, openings_key, spell_delivery, spell_openings
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.sequencer import Accepted, Block, Outcome, Submission
 from tallystick.node.settling import check_settlement
-from tallystick.node.worker import Assignment, Laborer, Posted, Worker
-from tallystick.primitives import canonical
+from tallystick.node.team import Delivered, Fact, Gone, Revealed, Rooted, Team, Unanswered
+from tallystick.node.worker import Posted
 from tallystick.primitives.digests import sha256
 from tallystick.slicing import MicroJob, block_region
 from tallystick.verification.judge import judge
@@ -32,13 +30,7 @@ from tallystick.verification.judge import judge
 GATHER_MS = 500
 """How long an entry waits for others to share its block, while blocks are being computed."""
 
-_DIGEST_BYTES = 32
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-class _OursError(Exception):
-    """A failure of this home while it served a worker: never the worker's fault."""
+Note = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +43,15 @@ class _Waiting:
 
 @dataclass(slots=True)
 class JobRun:
-    """One attempt in progress; without a crew it hires the threads of its ports."""
+    """One attempt in progress."""
 
     book: Book
     ports: Ports
     coordinator: say.Coordinator
     picture: Picture
-    laborers: Sequence[Laborer]
-    crew: Crew | None = None
+    team: Team
     delivery: say.Deliver | None = None
     _pending: list[_Waiting] = field(default_factory=list)
-    _running: int = 0
-    _crew: Crew = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Have a crew in any case."""
-        self._crew = self.crew or ThreadCrew(self.ports.threads, self.ports.clock)
 
     def to_delivery(self) -> say.Deliver:
         """Go on until the judge's accepted blocks are known and settled."""
@@ -79,15 +64,14 @@ class JobRun:
                 else:
                     self._wait()
         finally:
-            self._crew.close()
+            self.team.close()
         return self.delivery
 
     def _wait(self) -> None:
         """Wait for facts or for the coordinator's next deadline."""
         deadline = self.coordinator.next_deadline(self.ports.clock.now())
-        facts = self._crew.wait(None if deadline is None else deadline + 1)
-        for fact in facts:
-            self._take(fact)
+        facts = self.team.wait(None if deadline is None else deadline + 1)
+        self._take(facts)
         if not facts:
             self._tell(say.Tick())
 
@@ -97,51 +81,60 @@ class JobRun:
         deadline, until = self.coordinator.next_deadline(now), now + GATHER_MS
         if deadline is not None and deadline < until + GATHER_MS:
             return
-        while self._running and self.ports.clock.now() < until:
-            facts = self._crew.wait(until)
+        while self.team.busy and self.ports.clock.now() < until:
+            facts = self.team.wait(until)
             if not facts:
                 return
-            for fact in facts:
-                self._take(fact)
+            self._take(facts)
 
-    def _submit(self, act: Act) -> None:
-        self._running += 1
-        self._crew.submit(act)
+    def _take(self, facts: Sequence[Fact]) -> None:
+        """Take facts in order; deliveries that no restart would know are noted first, all at once."""
+        unnoted = [fact for fact in facts if isinstance(fact, Delivered) and not fact.noted]
+        if unnoted:
+            self.ports.blobs.flush()
+            self.ports.store.put_private([self._note(fact.microjob, fact.outputs) for fact in unnoted])
+        for fact in facts:
+            self._take_one(fact)
 
-    def _take(self, fact: Fact) -> None:
-        self._running -= 1
+    def _take_one(self, fact: Fact) -> None:
         match fact:
             case Broken(error=error):
                 raise error
             case Refereed(block=block, digest=digest):
                 self._tell(say.Recomputed(block, digest))
-            case Worked(microjob=microjob, posted=posted) if _fits(self.coordinator.spec.job_id, fact):
+            case Worked(microjob=microjob, posted=posted):
                 self._worked(microjob, posted, _outputs(fact))
-            case Worked(microjob=microjob):
-                self._tell(say.RootLost(microjob.index))
+            case Rooted(microjob=index):
+                self._rooted(index)
+            case Delivered(microjob=index, outputs=outputs):
+                self._tell(say.Arrived(index, outputs))
+            case Revealed(microjob=index, openings=openings):
+                self._tell(say.Opened(index, openings))
+            case Gone(microjob=index, seats=seats):
+                self._tell(say.HolderLost(index, seats))
+            case Unanswered(microjob=index):
+                self._tell(say.RootLost(index))
+
+    def _rooted(self, index: int) -> None:
+        spec = self.coordinator.spec
+        self._tell(say.RootPosted(*self.book.root(self.book.order(spec.job_id, spec.attempt), index)))
 
     def _worked(self, microjob: MicroJob, posted: Posted | None, outputs: tuple[Output, ...] | None) -> None:
-        """Queue a worker's root for the log; its bytes count once the root stands."""
-        if posted is None:
+        """Queue the root of a worker of this home for the log; its bytes count once the root stands."""
+        key = self.team.key(microjob.seat)
+        if posted is None or key is None:
             self._tell(say.RootLost(microjob.index))
             return
-        note = () if outputs is None else ((self._delivery_key(microjob.index), spell_delivery(outputs)),)
-        draft = Draft(self.laborers[microjob.seat].key, posted.payload)
+        note = () if outputs is None else (self._note(microjob.index, outputs),)
         told = partial(self._root_told, microjob.index, outputs, note)
-        self._pending.append(_Waiting(Submission((draft,), note), told))
+        self._pending.append(_Waiting(Submission((Draft(key, posted.payload),), note), told))
 
     def _root_told(
-        self,
-        index: int,
-        outputs: tuple[Output, ...] | None,
-        note: Sequence[tuple[str, bytes]],
-        outcome: Outcome,
-        block: Block | None,
+        self, index: int, outputs: tuple[Output, ...] | None, note: Note, outcome: Outcome, block: Block | None
     ) -> None:
         """Tell the coordinator what became of a worker's root, and of the bytes that came with it."""
         if isinstance(outcome, Accepted) and block is not None:
-            spec = self.coordinator.spec
-            self._tell(say.RootPosted(*self.book.root(self.book.order(spec.job_id, spec.attempt), index)))
+            self._rooted(index)
         elif isinstance(outcome, Accepted) or not isinstance(outcome.error, DuplicateError):
             self._tell(say.RootLost(index))
             return
@@ -151,8 +144,9 @@ class JobRun:
         if outputs is not None:
             self._tell(say.Arrived(index, outputs))
 
-    def _delivery_key(self, microjob: int) -> str:
-        return delivery_key(self.coordinator.spec.job_id, self.coordinator.spec.attempt, microjob)
+    def _note(self, microjob: int, outputs: tuple[Output, ...]) -> tuple[str, bytes]:
+        spec = self.coordinator.spec
+        return delivery_key(spec.job_id, spec.attempt, microjob), spell_delivery(outputs)
 
     def _commit(self) -> None:
         """Commit what waits, in one block, and tell the coordinator; what the block has no room for waits on."""
@@ -180,92 +174,42 @@ class JobRun:
                     self._pending.append(self._own(payloads))
                 case say.Dispatch(microjobs=microjobs):
                     for microjob in microjobs:
-                        self._submit(partial(self._work, microjob))
+                        self.team.hand(microjob)
                 case say.Reveal(microjobs=indices):
                     self._reveal(indices)
                 case say.Recompute(blocks=blocks):
                     for block in blocks:
-                        self._submit(partial(self._referee, block))
+                        self.team.referee(block)
                 case say.Deliver():
                     self.delivery = instruction
 
     def _own(self, payloads: tuple[Payload, ...]) -> _Waiting:
         """Queue the coordinator's own payloads; a settlement becomes durable together with the openings it rests on."""
         key, spec = self.book.engine.parameters.coordinator, self.coordinator.spec
-        private: tuple[tuple[str, bytes], ...] = ()
+        private: Note = ()
         if isinstance(payloads[-1], JobSettled):
             private = ((openings_key(spec.job_id, spec.attempt), spell_openings(self.coordinator.opened)),)
+        return _Waiting(
+            Submission(tuple(Draft(key, payload) for payload in payloads), private), partial(self._own_told, payloads)
+        )
 
-        def told(outcome: Outcome, block: Block | None) -> None:
-            if not isinstance(outcome, Accepted):
-                raise outcome.error
-            if block is None:
-                raise StoreError("an entry was accepted without a block")
-            self._tell(say.Logged(payloads[-1], block.header.digest, block.context.time))
-
-        return _Waiting(Submission(tuple(Draft(key, payload) for payload in payloads), private), told)
+    def _own_told(self, payloads: tuple[Payload, ...], outcome: Outcome, block: Block | None) -> None:
+        """Tell the coordinator that its payloads stand; only a reassignment may be refused, when a root came first."""
+        last = payloads[-1]
+        if isinstance(outcome, Accepted) and block is not None:
+            self._tell(say.Logged(last, block.header.digest, block.context.time))
+        elif isinstance(outcome, Accepted):
+            raise StoreError("an entry was accepted without a block")
+        elif isinstance(last, MicroJobReassigned):
+            self._tell(say.Refused(last))
+        else:
+            raise outcome.error
 
     def _reveal(self, indices: tuple[int, ...]) -> None:
+        machine = self.coordinator
         for index in indices:
-            self._tell(say.Opened(index, self._opened(index)))
-
-    def _opened(self, index: int) -> tuple[Opening, ...] | None:
-        """Ask a worker for its openings; one that fails, or answers in no form of ours, is silent."""
-        machine = self.coordinator
-        microjob = machine.plan.microjobs[index]
-        laborer, digests = self.laborers[microjob.seat], [output.digest for output in machine.arrived[index]]
-        try:
-            openings = laborer.open(Assignment(machine.spec, microjob), digests)
-            # One more than wanted is enough for the judge to see that there are too many.
-            taken = None if openings is None else tuple(openings[: len(microjob.slots) + 1])
-            formed = taken is not None and all(map(_is_opening, taken))
-        except Exception:
-            if isinstance(laborer, Worker):
-                raise
-            return None
-        return taken if formed else None
-
-    def _work(self, microjob: MicroJob) -> Worked:
-        """Let a worker compute one micro job; the node hashes and keeps what is uploaded."""
-        uploads, keep = dict[int, tuple[bytes, int]](), _ours(self.ports.blobs.put)
-
-        def upload(slot: int, data: bytes) -> bytes:
-            digest = sha256(data)
-            if 0 <= slot < len(microjob.slots):
-                keep(digest, data)
-                uploads[slot] = (digest, len(data))
-            return digest
-
-        return Worked(microjob, self._labor(microjob, upload), uploads)
-
-    def _labor(self, microjob: MicroJob, upload: Callable[[int, bytes], bytes]) -> Posted | None:
-        """Run a worker's code; what it raises is its own failure, unless the code or the failure is this home's."""
-        laborer = self.laborers[microjob.seat]
-        try:
-            return laborer.work(Assignment(self.coordinator.spec, microjob), _ours(self._computing()), upload)
-        except _OursError as failure:
-            raise failure.__cause__ or failure from None
-        except Exception:
-            if isinstance(laborer, Worker):
-                raise  # our own code, so our own failure: nobody waits for a deadline because of it
-            return None
-
-    def compute(self, region: Region) -> bytes:
-        """Run one region of the output."""
-        return self._computing()(region)
-
-    def _computing(self) -> Callable[[Region], bytes]:
-        """Return the executor with everything but the region."""
-        return partial(self.ports.executor.run, self.coordinator.spec, self.picture.raster.samples)
-
-    def _referee(self, block: int) -> Refereed:
-        """Compute one block with the reference kernel and keep the bytes."""
-        machine = self.coordinator
-        data = self.compute(block_region(machine.spec, machine.plan.layout, block))
-        digest = sha256(data)
-        if not self.ports.blobs.has(digest):
-            self.ports.blobs.put(digest, data)
-        return Refereed(block, digest)
+            delivered = [output.digest for output in machine.arrived[index]]
+            self.team.ask(machine.plan.microjobs[index], delivered, machine.chal)
 
     def accepted_bytes(self, block: int, digest: bytes) -> bytes:
         """Return the accepted bytes of a block: kept, computed again, or asked again of a worker that holds it.
@@ -280,50 +224,15 @@ class JobRun:
         kept = self.ports.blobs.get(digest)
         if kept is not None:
             return kept
-        again = self.compute(block_region(machine.spec, machine.plan.layout, block))
+        again = self.team.compute(block_region(machine.spec, machine.plan.layout, block))
         if sha256(again) == digest:
             return again
-        found: dict[bytes, bytes] = {}
-
-        def upload(_slot: int, data: bytes) -> bytes:
-            found[sha256(data)] = data
-            return sha256(data)
-
         for microjob in machine.plan.microjobs:
-            if digest not in found and any(slot.block == block for slot in microjob.slots):
-                self._labor(microjob, upload)
-        if digest not in found:
-            raise StoreError(f"the accepted bytes of block {block} were lost, and its worker does not give them again")
-        return found[digest]
-
-
-def _ours(act: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Return the act with its failures marked as this home's."""
-
-    def marked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return act(*args, **kwargs)
-        except Exception as error:
-            raise _OursError from error
-
-    return marked
-
-
-def _is_opening(opening: Opening) -> bool:
-    return all(isinstance(part, bytes) and len(part) == _DIGEST_BYTES for part in (opening.salt, opening.leaf))
-
-
-def _fits(job_id: str, fact: Worked) -> bool:
-    """Tell whether a worker's answer has the form of one, for the micro job that it was given."""
-    if fact.posted is None:
-        return True
-    payload, meta = fact.posted.payload, fact.posted.meta
-    try:
-        canonical.decode(canonical.encode(payload), SubmitResult, what="SUBMIT_RESULT")
-    except (MalformedError, TypeError, ValueError):
-        return False
-    formed = isinstance(meta, bytes) and len(meta) == _DIGEST_BYTES
-    return formed and (payload.task_id, payload.microjob) == (job_id, fact.microjob.index)
+            if any(slot.block == block for slot in microjob.slots):
+                found = self.team.again(microjob).get(digest)
+                if found is not None:
+                    return found
+        raise StoreError(f"the accepted bytes of block {block} were lost, and its worker does not give them again")
 
 
 def _outputs(fact: Worked) -> tuple[Output, ...] | None:

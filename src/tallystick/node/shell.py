@@ -6,12 +6,14 @@ ArtifactPublished, the evidence together with it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tallystick.commitment import Opening, Output, assign_commitment, buyer_commitment
 from tallystick.errors import CommitmentError, DeadlineError, IncompleteError, PriceError, RuleError, UsageError
-from tallystick.job import JobSpec, spec_digest
+from tallystick.job import JobSpec, Seat, spec_digest
 from tallystick.kernels.raster import raster_digest
 from tallystick.ledger import payloads as say
 from tallystick.ledger.records import Job
@@ -21,7 +23,7 @@ from tallystick.ledger.transactions import Draft, Transaction
 from tallystick.node.book import Book
 from tallystick.node.bundling import bundle, disclose, evidence_key, keep, kept_digests
 from tallystick.node.coordinator import Coordinator, Deliver, Secrets
-from tallystick.node.crew import Crew
+from tallystick.node.crew import Crew, ThreadCrew
 from tallystick.node.deliveries import (
     attempt_prefix,
     deliveries_prefix,
@@ -32,16 +34,30 @@ from tallystick.node.deliveries import (
 )
 from tallystick.node.delivery import Delivered, assemble, bundle_path, claim, publish
 from tallystick.node.identity import Identity
-from tallystick.node.ordering import Wish, make_spec, order_drafts, preparations
+from tallystick.node.ordering import Wish, local_pool, make_spec, order_drafts, preparations
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.running import JobRun
 from tallystick.node.sequencer import Submission
+from tallystick.node.team import Bench, LocalTeam, Team
 from tallystick.node.wishes import Wishes
 from tallystick.node.worker import Laborer
 from tallystick.primitives.digests import field_commitment, sha256
 
 Hire = Callable[[Wish, int], Laborer]
-"""Returns the worker of a seat; the composition root decides who is honest."""
+"""Returns the worker of a seat of this home; the composition root decides who is honest."""
+
+
+class Staff(Protocol):
+    """Workers that are not this home's own."""
+
+    def recruit(self, wish: Wish, attempt: int) -> tuple[Seat, ...]:
+        """Return the pool of an attempt (UnmatchedError: too few are here)."""
+        ...
+
+    def team(self, bench: Bench, wish: Wish) -> Team:
+        """Return the team of an attempt whose order stands."""
+        ...
+
 
 ATTEMPTS_MAX = 5
 
@@ -60,24 +76,35 @@ class Node:
     """One home's node, embedded in the process that holds the home's lock."""
 
     def __init__(
-        self, book: Book, ports: Ports, identity: Identity, hire: Hire, gather: Callable[[], Crew] | None = None
+        self,
+        book: Book,
+        ports: Ports,
+        identity: Identity,
+        hire: Hire,
+        gather: Callable[[], Crew] | None = None,
+        staff: Staff | None = None,
     ) -> None:
-        """Bind an opened ledger to the world; ``gather`` makes the crew of one attempt, by default threads."""
+        """Bind an opened ledger to the world.
+
+        ``gather`` makes the crew of one attempt, by default threads; ``staff`` stands for workers on other machines.
+        """
         self.book, self.ports, self.identity, self._hire = book, ports, identity, hire
-        self._gather = gather
+        self._gather, self.staff = gather, staff
         self.wishes = Wishes(ports.store)
+        self._ordering = threading.Lock()
 
     def offer(self, wish: Wish, data: bytes) -> Offer:
         """Decode the input and write the order; nothing is locked or kept yet."""
         return self._offer(wish, 1, self.ports.images.decode(data))
 
-    def _offer(self, wish: Wish, attempt: int, picture: Picture) -> Offer:
+    def _offer(self, wish: Wish, attempt: int, picture: Picture, pool: tuple[Seat, ...] | None = None) -> Offer:
         spec = make_spec(
             wish,
             attempt,
             picture.raster,
             raster_digest(picture.raster),
             self.identity,
+            pool or local_pool(wish, self.identity),
             chain_id=self.book.engine.parameters.chain_id,
             now=self.ports.clock.now(),
         )
@@ -89,10 +116,7 @@ class Node:
         Raises:
             PriceError: it costs more than the buyer's maximum; nothing was locked.
         """
-        if price_max is not None and offer.price.total > price_max:
-            raise PriceError(
-                f"the order locks {offer.price.total} wei, --max-price allows {price_max}: nothing was locked"
-            )
+        _check_price(offer, price_max)
         if sha256(data).hex() != offer.wish.input:
             raise CommitmentError("input of the wish", expected=offer.wish.input, actual=sha256(data).hex())
         self.ports.desk.write(self.ports.input_path(offer.wish.job_id), data)
@@ -114,8 +138,9 @@ class Node:
         if drafts:
             self.book.must(Submission(drafts))
         job, secrets = spec_digest(spec), self._secrets(spec)
+        buyer = self.identity.account(offer.wish.account)
         commitments = (assign_commitment(job, secrets.assign), buyer_commitment(job, secrets.buyer or b""))
-        self.book.must(Submission(order_drafts(spec, self.identity, commitments, self.ports.clock.now())))
+        self.book.must(Submission(order_drafts(spec, buyer, commitments, self.ports.clock.now())))
 
     def _secrets(self, spec: JobSpec) -> Secrets:
         """Return both secrets of an attempt: here both parties are one home, and the order's label says so."""
@@ -166,21 +191,42 @@ class Node:
             failed = say.JobFailed(wish.job_id, attempt, say.FailureCode.DEADLINE_PASSED, now)
             self.book.must(Submission((Draft(key, leave(wish.job_id, attempt)), Draft(key, failed))))
         if attempt < ATTEMPTS_MAX:
-            offer = self._offer(wish, attempt + 1, picture or self._picture(wish.job_id))
-            (self._lock if attempt else self._lock_first)(offer)
+            self._order(wish, attempt + 1, picture or self._picture(wish.job_id))
         else:
             self._forget(wish.job_id)
             self.wishes.give_up(wish.job_id)
 
+    def _order(self, wish: Wish, attempt: int, picture: Picture) -> None:
+        """Recruit and lock, one order at a time: two that saw the same free bond would both count on it."""
+        with self._ordering:
+            if self.staff is None or wish.local:
+                offer = self._offer(wish, attempt, picture)
+            else:
+                offer = self._offer(wish, attempt, picture, self.staff.recruit(wish, attempt))
+                _check_price(offer, int(wish.price_max) if wish.price_max else None)
+            (self._lock_first if attempt == 1 and wish.local else self._lock)(offer)
+
     def _drive(self, wish: Wish, job: Job, picture: Picture | None) -> None:
         if job.phase is not JobPhase.PUBLISHED:
             coordinator = self.coordinator(wish.job_id, job)
-            laborers = [self._hire(wish, seat) for seat in range(wish.workers)]
-            crew = None if self._gather is None else self._gather()
             held = picture or self._picture(wish.job_id)
-            run = JobRun(self.book, self.ports, coordinator, held, laborers, crew)
+            run = JobRun(self.book, self.ports, coordinator, held, self.team(wish, coordinator, held))
             self._deliver(wish, run, run.to_delivery())
         self._finish(wish)
+
+    def team(self, wish: Wish, coordinator: Coordinator, picture: Picture) -> Team:
+        """Return who works for an attempt: this home's own workers, or those that its staff recruited.
+
+        Raises:
+            UsageError: it was ordered from workers on other machines, and this process reaches none.
+        """
+        bench = Bench(coordinator.spec, coordinator.plan, picture.raster.samples, self.ports)
+        if wish.remote:
+            if self.staff is None:
+                raise UsageError(f"job {wish.job_id} was ordered from workers on other machines: start the node")
+            return self.staff.team(bench, wish)
+        crew = ThreadCrew(self.ports.threads, self.ports.clock) if self._gather is None else self._gather()
+        return LocalTeam(bench, [self._hire(wish, seat) for seat in range(wish.workers)], crew)
 
     def coordinator(self, job_id: str, job: Job) -> Coordinator:
         """Build the coordinator of a job's current attempt from what the ledger and this home know."""
@@ -301,6 +347,11 @@ class Node:
         for path in (self.ports.scratch_path(job_id), self.ports.input_path(job_id)):
             self.ports.desk.remove(path)
         store.put_private([(key, None) for key in (*deliveries, *store.private_keys(openings_prefix(job_id)))])
+
+
+def _check_price(offer: Offer, price_max: int | None) -> None:
+    if price_max is not None and offer.price.total > price_max:
+        raise PriceError(f"the order locks {offer.price.total} wei, --max-price allows {price_max}: nothing was locked")
 
 
 def _fetcher(run: JobRun, delivery: Deliver) -> Callable[[int], bytes]:
