@@ -183,3 +183,139 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot be used"):
         FolderBlobs(tmp_path / "file")
+
+
+# Flushing.
+
+
+class Flushes:
+    """Which files were flushed, by name, and an error to raise instead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        self.error: OSError | None = None
+        monkeypatch.setattr(os, "fsync", self._flush)
+
+    def _flush(self, file: int) -> None:
+        if self.error is not None:
+            raise self.error
+        self.names.append(Path(f"/proc/self/fd/{file}").resolve().name)
+
+    def taken(self) -> list[str]:
+        names, self.names = sorted(self.names), []
+        return names
+
+
+@pytest.fixture
+def flushes(monkeypatch: pytest.MonkeyPatch) -> Flushes:
+    return Flushes(monkeypatch)
+
+
+def test_a_flush_takes_what_was_written_since_the_last_one(store: FolderBlobs, flushes: Flushes) -> None:
+    store.flush()
+    assert flushes.taken() == []
+    put(store, b"one", b"two")
+    store.flush()
+    assert flushes.taken() == ["000001.pack", "blobs"]
+    put(store, b"one")
+    store.flush()
+    assert flushes.taken() == []
+    put(store, b"three")
+    store.flush()
+    assert flushes.taken() == ["000001.pack"]
+
+
+def test_what_an_earlier_process_left_is_flushed_too(folder: Path, flushes: Flushes) -> None:
+    """What it wrote may still wait in the system's memory, and whoever brings it again is told that it is here."""
+    put(FolderBlobs(folder), b"left")
+    store = FolderBlobs(folder)
+    put(store, b"left")
+    store.flush()
+    assert flushes.taken() == ["000001.pack"]
+    store.close()
+
+
+def test_a_flush_that_failed_is_never_made_good_by_a_later_one(
+    store: FolderBlobs, flushes: Flushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PACK_BYTES", 60)
+    names = put(store, bytes(50), bytes(51))
+    flushes.error = OSError(5, "Input/output error")
+    with pytest.raises(StoreError, match="could not be flushed: Input/output error"):
+        store.flush()
+    flushes.error = None
+    with pytest.raises(StoreError, match="refused to flush blobs"):
+        store.flush()
+    for name in names:
+        store.delete(name)
+    put(store, b"new")
+    store.flush()
+    assert flushes.taken() == ["000001.pack", "blobs"]
+
+
+def test_damaged_bytes_of_an_earlier_process_do_not_count_and_can_be_put_again(folder: Path) -> None:
+    """Else a worker that sends them again would be told that they are here."""
+    names = put(FolderBlobs(folder), b"to be damaged", b"whole")
+    with packs(folder)[0].open("r+b") as file:
+        file.seek(HEAD + 3)
+        file.write(b"X")
+    store = FolderBlobs(folder)
+    assert [store.has(name) for name in names] == [False, True]
+    put(store, b"to be damaged")
+    assert store.get(names[0]) == b"to be damaged"
+    store.close()
+    again = FolderBlobs(folder)
+    assert [again.get(name) for name in names] == [b"to be damaged", b"whole"]
+    again.close()
+
+
+# Many threads.
+
+
+def test_what_comes_after_the_end_is_refused(store: FolderBlobs) -> None:
+    """A job's thread may still run; its bytes must not enter whatever file has the number by then."""
+    put(store, b"one")
+    store.close()
+    with pytest.raises(StoreError, match="after the blobs were closed"):
+        put(store, b"two")
+    assert store.get(digest(b"one")) is None
+    store.flush()
+
+
+def test_many_threads_put_get_flush_and_delete(
+    store: FolderBlobs, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packs come and go all the while; what a thread put itself is there until it deletes it."""
+    monkeypatch.setattr(module, "PACK_BYTES", 20_000)
+    monkeypatch.setattr(module, "ROOM_BYTES", 5_000)
+    errors: list[BaseException] = []
+    shared = [bytes([255 - n]) * 3_000 for n in range(5)]
+
+    def work(part: int) -> None:
+        try:
+            for turn in range(60):
+                own = bytes([part, turn]) * (500 + 37 * turn)
+                (name,) = put(store, own)
+                put(store, *shared)
+                if turn % 8 == part % 8:
+                    store.flush()
+                assert store.get(name) == own
+                for value in shared:
+                    assert store.get(digest(value)) in {value, None}
+                store.delete(digest(shared[turn % 5]))
+                store.delete(name)
+                assert not store.has(name)
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            errors.append(error)
+
+    open_before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    for value in shared:
+        store.delete(digest(value))
+    assert packs(folder) == []
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= open_before

@@ -40,6 +40,7 @@ class Disk:
     private: dict[str, bytes] = field(default_factory=dict)
     snapshot: tuple[int, bytes] | None = None
     blobs: dict[bytes, bytes] = field(default_factory=dict)
+    unflushed_blobs: set[bytes] = field(default_factory=set)
     files: dict[str, bytes] = field(default_factory=dict)
     unflushed: set[str] = field(default_factory=set)
     tiles: dict[str, bytes] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class Disk:
     def restart(self, rng: random.Random) -> None:
         """Switch the power on again: some blobs are lost or torn, and so are files that were never flushed."""
         self.dead, self.fault = False, None
-        for digest in list(self.blobs):
+        for digest in [each for each in self.blobs if each in self.unflushed_blobs]:
             match rng.randrange(4):
                 case 0:
                     del self.blobs[digest]
@@ -84,6 +85,7 @@ class Disk:
             if rng.randrange(2):
                 del self.files[path]
         self.unflushed.clear()
+        self.unflushed_blobs.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +160,18 @@ class SimulatedStore:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedBlobs:
-    """The Blobs port over a simulated disk; nothing of it is flushed."""
+    """The Blobs port over a simulated disk; what was put since the last flush may not survive."""
 
     disk: Disk
 
     def put(self, digest: bytes, data: bytes) -> None:
         """Keep bytes under their SHA-256."""
-        self.disk.act("blob.put", lambda: self.disk.blobs.update({digest: data}))
+
+        def change() -> None:
+            self.disk.blobs[digest] = data
+            self.disk.unflushed_blobs.add(digest)
+
+        self.disk.act("blob.put", change)
 
     def get(self, digest: bytes) -> bytes | None:
         """Return bytes whose SHA-256 was checked again, or None."""
@@ -174,6 +181,11 @@ class SimulatedBlobs:
     def has(self, digest: bytes) -> bool:
         """Tell whether bytes are kept, without reading them."""
         return digest in self.disk.blobs
+
+    def flush(self) -> None:
+        """Let everything that was put survive a power cut."""
+        if self.disk.unflushed_blobs:
+            self.disk.act("blob.flush", self.disk.unflushed_blobs.clear)
 
     def delete(self, digest: bytes) -> None:
         """Forget bytes."""
