@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from tallystick.commitment import Opening, Output
 from tallystick.node.ports import Clock
 from tallystick.node.worker import Posted
 from tallystick.slicing import MicroJob
@@ -38,13 +39,52 @@ class Refereed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rooted:
+    """A worker's root stands in the log: the worker signed and numbered the entry itself."""
+
+    microjob: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """All bytes of a micro job whose root stands are kept; ``noted`` says whether a restart would know it."""
+
+    microjob: int
+    outputs: tuple[Output, ...]
+    noted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """A worker opened its leaves, or stays silent (None)."""
+
+    microjob: int
+    openings: tuple[Opening, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The holder of a micro job is away or did not keep its lease; these seats could take over, best first."""
+
+    microjob: int
+    seats: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """What the holder of a micro job said has no form: nothing will come of it before the deadline."""
+
+    microjob: int
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """Something of ours failed; the job stays where it is and can be resumed."""
 
     error: BaseException
 
 
-Fact = Worked | Refereed | Broken
+Fact = Worked | Refereed | Rooted | Delivered | Revealed | Gone | Unanswered | Broken
 Act = Callable[[], Worked | Refereed]
 
 
@@ -82,6 +122,10 @@ class ThreadCrew:
             fact: Fact = act()
         except BaseException as error:  # noqa: BLE001 - the owner of the facts raises it again
             fact = Broken(error)
+        self._facts.put(fact)
+
+    def tell(self, fact: Fact) -> None:
+        """Have the owner hear of something that no act of this crew brought about."""
         self._facts.put(fact)
 
     def wait(self, until: int | None) -> tuple[Fact, ...]:

@@ -16,12 +16,12 @@ from tallystick.ledger.payloads import JobSettled, MicroJobReassigned, Payload
 from tallystick.ledger.transactions import Draft
 from tallystick.node import coordinator as say
 from tallystick.node.book import Book
-from tallystick.node.crew import Broken, Refereed, Worked
+from tallystick.node.crew import Broken, Delivered, Fact, Gone, Refereed, Revealed, Rooted, Unanswered, Worked
 from tallystick.node.deliveries import delivery_key, openings_key, spell_delivery, spell_openings
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.sequencer import Accepted, Block, Outcome, Submission
 from tallystick.node.settling import check_settlement
-from tallystick.node.team import Delivered, Fact, Gone, Revealed, Rooted, Team, Unanswered
+from tallystick.node.team import Team
 from tallystick.node.worker import Posted
 from tallystick.primitives.digests import sha256
 from tallystick.slicing import MicroJob, block_region

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
 
-from tallystick.commitment import Opening, Output
+from tallystick.commitment import Opening
 from tallystick.errors import MalformedError
 from tallystick.job import JobSpec
 from tallystick.kernels.lanczos import Region
 from tallystick.kernels.raster import Samples
 from tallystick.ledger.payloads import SubmitResult
-from tallystick.node.crew import Act, Broken, Crew, Refereed, Worked
+from tallystick.node.crew import Act, Crew, Fact, Refereed, Revealed, Unanswered, Worked
 from tallystick.node.ports import Ports
 from tallystick.node.worker import Assignment, Laborer, Posted, Worker
 from tallystick.primitives import canonical
@@ -28,48 +28,6 @@ from tallystick.slicing import MicroJob, Plan, block_region
 _DIGEST_BYTES: Final = 32
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Rooted:
-    """A worker's root stands in the log: the worker signed and numbered the entry itself."""
-
-    microjob: int
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """All bytes of a micro job are kept; ``noted`` says whether a restart would know it."""
-
-    microjob: int
-    outputs: tuple[Output, ...]
-    noted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Revealed:
-    """A worker opened its leaves, or stays silent (None)."""
-
-    microjob: int
-    openings: tuple[Opening, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The holder of a micro job left or let its lease pass; these seats could take over now, best first."""
-
-    microjob: int
-    seats: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """Every holder of a micro job failed in its own way: nothing will come of it before the deadline."""
-
-    microjob: int
-
-
-Fact = Worked | Refereed | Rooted | Delivered | Revealed | Gone | Unanswered | Broken
 
 
 class Team(Protocol):
@@ -255,7 +213,7 @@ def _is_opening(opening: Opening) -> bool:
     return all(isinstance(part, bytes) and len(part) == _DIGEST_BYTES for part in (opening.salt, opening.leaf))
 
 
-def _formed(job_id: str, fact: Worked | Refereed | Broken) -> Fact:
+def _formed(job_id: str, fact: Fact) -> Fact:
     """Return a fact as it is, or that nothing will come of a piece whose answer has no form."""
     if isinstance(fact, Worked) and not _fits(job_id, fact):
         return Unanswered(fact.microjob.index)
