@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from tallystick.errors import MalformedError, NotCanonicalError
-from tallystick.primitives.cids import parse_raw_cid, raw_cid
+from tallystick.errors import MalformedError, NotCanonicalError, VerificationError
+from tallystick.primitives.cids import Cid, Codec, parse_raw_cid, raw_cid
 
 # CIDs that IPFS gives for the empty file and for "hello world" as raw leaves.
 EMPTY = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
@@ -55,3 +55,43 @@ def test_a_second_spelling_is_refused() -> None:
 def test_only_32_byte_digests_have_a_cid() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         raw_cid(bytes(20))
+
+
+DIRECTORY = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"  # the empty UnixFS directory
+RECORD = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua"  # the empty map in dag-cbor
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "block"),
+    [(EMPTY, Codec.RAW, b""), (DIRECTORY, Codec.DAG_PB, b"\x0a\x02\x08\x01"), (RECORD, Codec.DAG_CBOR, b"\xa0")],
+)
+def test_the_three_codecs_have_one_spelling_each(text: str, codec: Codec, block: bytes) -> None:
+    cid = Cid.parse(text)
+    assert cid == Cid.of(codec, block) == Cid.decode(cid.encode())
+    assert str(cid) == text
+    cid.check(block)
+    with pytest.raises(VerificationError, match="block"):
+        cid.check(block + b"\0")
+
+
+@pytest.mark.parametrize("text", [DIRECTORY, RECORD])
+def test_a_raw_cid_is_no_other(text: str) -> None:
+    with pytest.raises(MalformedError, match="block, not a raw one"):
+        parse_raw_cid(text)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        Cid.parse(EMPTY).encode()[:-1],
+        Cid.parse(EMPTY).encode() + b"\0",
+        b"\x02" + Cid.parse(EMPTY).encode()[1:],
+        b"\x01\x72" + Cid.parse(EMPTY).encode()[2:],
+        b"\x01\x55\x16\x20" + bytes(32),  # sha3-256
+        b"\x01\x55\x12\x1f" + bytes(32),
+    ],
+)
+def test_other_bytes_are_no_cid(data: bytes) -> None:
+    with pytest.raises(MalformedError, match="CID"):
+        Cid.decode(data)
