@@ -1,17 +1,20 @@
 """Cuts a job into macro jobs, micro jobs and blocks, and says where the copies go.
 
 ``plan(spec, seed)`` is deterministic: the same order and the same 32 bytes give the same plan on any machine. It knows
-the grid and the pool's operators; it refuses to know workers' results and money. Rules: docs/spec/plan.md.
+the grid and the pool's operators; it refuses to know workers' results and money. Rules: docs/spec/plan.md. Counts and
+seats follow from the order alone, whatever the seed: prices, bonds and holders are known before it is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
 from tallystick.errors import PolicyError, UsageError
+from tallystick.hiding import Frame, frame, hide
 from tallystick.job import MICROJOBS_MAX, PPM, JobSpec, Placement, TaskType, VerificationClass
 from tallystick.kernels.lanczos import KERNEL_NAME, Region, target_size
 from tallystick.primitives.digests import Tag, draw
@@ -72,6 +75,22 @@ class Plan:
         return frozenset(chain(held, self.referee_copies))
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A micro job is given to another seat; what lies in it stays."""
+
+    microjob: int
+    seat: int
+
+
+def reassign(drawn: Plan, moves: Iterable[Move]) -> Plan:
+    """Return the plan as it stands after these moves, in their order; the plan before them is the assigned one."""
+    microjobs = list(drawn.microjobs)
+    for move in moves:
+        microjobs[move.microjob] = replace(microjobs[move.microjob], seat=move.seat)
+    return replace(drawn, microjobs=tuple(microjobs))
+
+
 def share(rate: int, count: int) -> int:
     """Return ⌊rate·count + ½⌋ for a rate in parts per million."""
     return (2 * rate * count + PPM) // (2 * PPM)
@@ -84,7 +103,10 @@ def layout(spec: JobSpec) -> Layout:
 
     Raises:
         UsageError: the job would need more micro jobs or blocks than one job may have.
+        PolicyError: the placement is hidden, and no size keeps the checkers from the operators of what they check.
     """
+    if spec.policy.placement is Placement.HIDDEN:
+        return _hidden_layout(spec)
     side = spec.grid.block
     columns, rows = -(-spec.task.target_width // side), -(-spec.task.target_height // side)
     blocks = columns * rows
@@ -96,11 +118,47 @@ def layout(spec: JobSpec) -> Layout:
         size -= 1
     microjobs = -(-slots // size)
     if slots > SLOTS_MAX or microjobs > MICROJOBS_MAX:
-        message = (
-            f"{blocks} blocks make {microjobs} micro jobs, more than {MICROJOBS_MAX}: use a block side above {side}"
-        )
-        raise UsageError(message)
+        raise _too_many(spec, blocks, microjobs)
     return Layout(columns=columns, rows=rows, copies=copies, slots=slots, size=size, microjobs=microjobs)
+
+
+def _too_many(spec: JobSpec, blocks: int, microjobs: int) -> UsageError:
+    made = f"{blocks} blocks make {microjobs} micro jobs, more than {MICROJOBS_MAX}"
+    return UsageError(f"{made}: use a block side above {spec.grid.block}")
+
+
+def _hidden_layout(spec: JobSpec) -> Layout:
+    """Count a hidden placement: the largest size that gives two micro jobs a worker, else the least that can be kept.
+
+    Raises:
+        UsageError: there are too many micro jobs.
+        PolicyError: no size keeps every checker from the operators of what it checks.
+    """
+    side = spec.grid.block
+    columns, rows = -(-spec.task.target_width // side), -(-spec.task.target_height // side)
+    blocks = columns * rows
+    kept: Frame | None = None
+    for size in range(min(spec.grid.blocks_per_microjob, blocks), 0, -1):
+        if -(-blocks // size) > MICROJOBS_MAX:
+            break
+        framed = _frame(spec, blocks, size)
+        if framed is None or framed.slots > SLOTS_MAX or framed.microjobs > MICROJOBS_MAX:
+            continue
+        kept = framed
+        if framed.microjobs >= 2 * len(spec.pool):
+            break
+    if kept is None and -(-blocks // spec.grid.blocks_per_microjob) > MICROJOBS_MAX:
+        raise _too_many(spec, blocks, -(-blocks // spec.grid.blocks_per_microjob))
+    if kept is None:
+        message = "the hidden micro jobs cannot be kept from the operators of what they check"
+        raise PolicyError(f"{message}: divide the pool more evenly among operators, or use --placement spread")
+    return Layout(columns, rows, kept.copies, kept.slots, kept.size, kept.microjobs)
+
+
+def _frame(spec: JobSpec, blocks: int, size: int) -> Frame | None:
+    """Return who checks whom, as far as the order alone says it; the referee is no operator of the pool."""
+    operators = () if spec.referee_copies else tuple(place.operator for place in spec.pool)
+    return frame(blocks, size, spec.grid.microjobs_per_macrojob, operators)
 
 
 def seat_of(spec: JobSpec, microjob: int) -> int:
@@ -143,12 +201,12 @@ def check_task(spec: JobSpec) -> None:
     """Check that an order asks for something that can be planned, computed and judged, before money is locked for it.
 
     Raises:
-        UsageError: task, kernel, class, placement or ringers are not built yet, or the output's size is not the scaled
-            input's.
+        UsageError: task, kernel, class or ringers are not built yet, the output's size is not the scaled input's, or a
+            hidden placement comes with a rate of copies.
     """
     task, policy = spec.task, spec.policy
-    if policy.placement is not Placement.SPREAD:
-        raise UsageError(f"placement {policy.placement.value} is not built yet: use --placement spread")
+    if policy.placement is Placement.HIDDEN and policy.duplicates:
+        raise UsageError("the grid says how many copies a hidden placement has: leave the rate of duplicates at 0")
     if (spec.task_type, policy.law, policy.ringers) != (TaskType.IMAGE_UPSCALING, VerificationClass.EXACT, 0):
         asked = f"{spec.task_type.value}, {policy.law.name}, ringers {policy.ringers}"
         raise UsageError(f"{asked} is not built yet: order image-upscaling, EXACT, without ringers")
@@ -164,12 +222,12 @@ def check_separable(spec: JobSpec, counts: Layout) -> None:
     """Check that every copy can be kept from its original's operator, whatever the seed.
 
     That is possible exactly when no operator holds more slots than there are blocks: then the others have room for one
-    execution of every pair.
+    execution of every pair. A hidden placement has no layout where it is not possible.
 
     Raises:
         PolicyError: one operator holds too much of the pool.
     """
-    if spec.referee_copies:
+    if spec.referee_copies or spec.policy.placement is Placement.HIDDEN:
         return
     held: Counter[str] = Counter()
     for seat, place in enumerate(spec.pool):
@@ -184,19 +242,14 @@ def plan(spec: JobSpec, seed: bytes) -> Plan:
     """Lay out the job: blocks and copies into micro jobs, by 32 bytes that nobody chose alone.
 
     Raises:
-        UsageError: the task or placement is not built yet, or the job is too large.
+        UsageError: the task is not built yet, or the job is too large.
         PolicyError: a copy cannot be kept away from its original's operator.
     """
     check_task(spec)
     counts = layout(spec)
     check_separable(spec, counts)
-    duplicated = tuple(sorted(draw(Tag.DUPLICATES.prefix + seed, counts.copies, counts.blocks)))
-    items = [Slot(block, copy=False) for block in range(counts.blocks)]
-    if not spec.referee_copies:
-        items += [Slot(block, copy=True) for block in duplicated]
-    order = [items[index] for index in draw(Tag.PERMUTATION.prefix + seed, counts.slots, counts.slots)]
-    if not spec.referee_copies:
-        _separate_copies(spec, counts, order)
+    lay = _hidden if spec.policy.placement is Placement.HIDDEN else _spread
+    order, referee_copies = lay(spec, counts, seed)
     microjobs = tuple(
         MicroJob(
             index=index,
@@ -206,7 +259,35 @@ def plan(spec: JobSpec, seed: bytes) -> Plan:
         )
         for index in range(counts.microjobs)
     )
-    return Plan(layout=counts, microjobs=microjobs, referee_copies=duplicated if spec.referee_copies else ())
+    return Plan(layout=counts, microjobs=microjobs, referee_copies=referee_copies)
+
+
+def _spread(spec: JobSpec, counts: Layout, seed: bytes) -> tuple[list[Slot], tuple[int, ...]]:
+    """Return all slots in order, and the referee's copies: every micro job is part work, part check."""
+    duplicated = tuple(sorted(draw(Tag.DUPLICATES.prefix + seed, counts.copies, counts.blocks)))
+    items = [Slot(block, copy=False) for block in range(counts.blocks)]
+    if not spec.referee_copies:
+        items += [Slot(block, copy=True) for block in duplicated]
+    order = [items[index] for index in draw(Tag.PERMUTATION.prefix + seed, counts.slots, counts.slots)]
+    if not spec.referee_copies:
+        _separate_copies(spec, counts, order)
+    return order, duplicated if spec.referee_copies else ()
+
+
+def _hidden(spec: JobSpec, counts: Layout, seed: bytes) -> tuple[list[Slot], tuple[int, ...]]:
+    """Return all slots in order, and the referee's copies: some micro jobs are work, the others checks."""
+    framed = _frame(spec, counts.blocks, counts.size)
+    if framed is None:
+        raise PolicyError(f"micro jobs of {counts.size} blocks cannot be checked in hiding")
+    hiding = hide(framed, seed)
+    held = {index: [Slot(block, copy=False) for block in blocks] for index, blocks in hiding.ordinary.items()}
+    held |= {
+        each.checker: [Slot(block, copy=True) for block in each.blocks]
+        for each in hiding.groups
+        if each.checker is not None
+    }
+    copies = sorted(block for each in hiding.groups if each.checker is None for block in each.blocks)
+    return [slot for index in range(counts.microjobs) for slot in held[index]], tuple(copies)
 
 
 def _separate_copies(spec: JobSpec, counts: Layout, order: list[Slot]) -> None:
