@@ -26,7 +26,8 @@ TallyError
 │   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError · BlockFullError
 │   └── PolicyError              the verification policy is below what deters
 ├── StoreError                   durable storage refused or lost something
-└── ChainError                   a chain is unreachable, is another one, or refused; what was sent may still have landed
+└── ChainError                   a chain is unreachable, another one, or answers nonsense; what was sent may yet land
+    └── ChainRefusedError        it answered, and the answer is no
 """
 
 from __future__ import annotations
@@ -209,3 +210,11 @@ class StoreError(TallyError):
 
 class ChainError(TallyError):
     """A chain is unreachable, another one than named, answers nonsense or refused; what was sent may yet land."""
+
+
+class ChainRefusedError(ChainError):
+    """A chain answered that it does not take this: a transaction, a fee, a question."""
+
+
+class UnmatchedError(TallyError):
+    """Too few workers are here for an order; the message says who lacks what."""

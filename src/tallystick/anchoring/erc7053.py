@@ -6,16 +6,17 @@ know accounts, gas, chains and finality. Specification: docs/spec/erc7053-anchor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
-from tallystick.errors import CommitmentError
+from tallystick.errors import CommitmentError, MalformedError
 from tallystick.primitives import canonical
 from tallystick.primitives.cids import parse_raw_cid, raw_cid
 from tallystick.primitives.digests import sha256
-from tallystick.primitives.keys import keccak256
+from tallystick.primitives.keys import checksum_evm_address, keccak256
 from tallystick.primitives.notes import Checkpoint, split_note
 
 FUNCTION: Final = "commit(string,string)"
@@ -30,6 +31,7 @@ FORMAT: Final = "tallystick/anchor/v1"
 
 _WORD: Final = 32
 _ADDRESS_SIZE: Final = 20
+_TOPICS: Final = 3
 
 
 class AnchorData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -100,6 +102,36 @@ def commit_topics(recorder: bytes, asset_cid: str) -> tuple[bytes, bytes, bytes]
     if len(recorder) != _ADDRESS_SIZE:
         raise ValueError(f"an EVM address has {_ADDRESS_SIZE} bytes, not {len(recorder)}")
     return COMMIT_TOPIC, recorder.rjust(_WORD, b"\0"), keccak256(asset_cid.encode("utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class CommitEvent:
+    """A ``Commit`` event as a chain keeps it: who sent it, keccak256 of the CID's text, and what was written."""
+
+    recorder: str
+    asset_cid_hash: bytes
+    commit_data: str
+
+
+def read_event(topics: Sequence[bytes], data: bytes) -> CommitEvent:
+    """Read the log of a ``Commit`` event; whether recorder and CID are the wanted ones is for the caller.
+
+    Raises:
+        MalformedError: The topics are not those of the event, or the data is not the one ABI form of one string.
+    """
+    what = "Commit event"
+    if len(topics) != _TOPICS or topics[0] != COMMIT_TOPIC or any(len(topic) != _WORD for topic in topics):
+        raise MalformedError(what, "its topics are not those of ERC-7053")
+    padding, recorder = topics[1][:-_ADDRESS_SIZE], topics[1][-_ADDRESS_SIZE:]
+    size = int.from_bytes(data[_WORD : 2 * _WORD], "big")
+    text = data[2 * _WORD : 2 * _WORD + size]
+    try:
+        commit_data = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedError(what, "its text is not UTF-8") from error
+    if any(padding) or data != _number(_WORD) + _tail(commit_data):
+        raise MalformedError(what, "it is not the ABI form of an address and a string")
+    return CommitEvent(checksum_evm_address(recorder), topics[2], commit_data)
 
 
 def _check_checkpoint(note: str) -> None:

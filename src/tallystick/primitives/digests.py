@@ -56,6 +56,8 @@ class Tag(StrEnum):
     KEYSTORE = "tallystick/keystore/v1\n"  # associated data of a sealed keystore
     HELLO = "tallystick/hello/v1\n"  # the bytes that a worker signs to open its line to a node
     REQUEST = "tallystick/request/v1\n"  # the bytes that an account signs over an HTTP request
+    CHAIN_GENESIS = "tallystick/chain-genesis/v1\n"  # hash of the embedded chain's genesis document
+    CHAIN_BLOCK = "tallystick/chain-block/v1\n"  # hash of one of its blocks
     DERIVE = "tallystick/derive/v1\n"  # HKDF info of a derived key, before its purpose
 
 

@@ -50,6 +50,10 @@ class SigningKey:
         """Sign a 32-byte digest: 64 bytes r | s, low s. Raises ``ValueError`` for another length."""
         return self._secret.sign_recoverable(digest, hasher=None)[:SIGNATURE_SIZE]
 
+    def sign_recoverable(self, digest: bytes) -> bytes:
+        """Sign a 32-byte digest: 65 bytes r | s | parity, low s, from which ``recover`` finds the key."""
+        return self._secret.sign_recoverable(digest, hasher=None)
+
     def __repr__(self) -> str:
         """Show the address, never the secret."""
         return f"SigningKey({self.address})"
@@ -67,13 +71,24 @@ def check_signature(public: bytes, digest: bytes, signature: bytes) -> None:
         raise ValueError(msg)
     if len(signature) != SIGNATURE_SIZE:
         raise SignatureError("length of the signature", expected=SIGNATURE_SIZE, actual=len(signature))
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-    if not (0 < r < ORDER and 0 < s < ORDER):
-        raise SignatureError("r and s of the signature", expected="1 <= r, s < group order", actual=signature.hex())
-    if s > ORDER // 2:
-        raise SignatureError("s of the signature", expected="the low one of its two values", actual=signature.hex())
+    _check_range(signature)
     if not parse_public(public).verify(_der(signature), digest, hasher=None):
         raise SignatureError("signature", expected=f"a signature by {public.hex()}", actual=signature.hex())
+
+
+def recover(digest: bytes, signature: bytes) -> bytes:
+    """Find the compressed key (33 bytes) of a recoverable signature: 65 bytes r | s | parity (SEC 1, section 4.1.6).
+
+    Raises ``SignatureError`` for another length, a parity above 1, r or s outside its range, a high s (which chains
+    refuse, EIP-2) and a signature of no key.
+    """
+    if len(signature) != SIGNATURE_SIZE + 1 or signature[-1] > 1:
+        raise SignatureError("signature", expected="r, s and a parity of 0 or 1", actual=signature.hex())
+    _check_range(signature[:SIGNATURE_SIZE])
+    try:
+        return PublicKey.from_signature_and_message(signature, digest, hasher=None).format(compressed=True)
+    except ValueError as error:
+        raise SignatureError("signature", expected="one of some key", actual=signature.hex()) from error
 
 
 @lru_cache(maxsize=4096)
@@ -122,6 +137,15 @@ def keccak256(data: bytes) -> bytes:
 def parse_address(text: str, prefix: str = ACCOUNT_PREFIX) -> bytes:
     """Read the 20 bytes of an address under this prefix; strict, see ``bech32.decode_address``."""
     return decode_address(prefix, text)
+
+
+def _check_range(signature: bytes) -> None:
+    """Refuse r or s outside 1 .. order - 1, and the high one of the two values of s."""
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    if not (0 < r < ORDER and 0 < s < ORDER):
+        raise SignatureError("r and s of the signature", expected="1 <= r, s < group order", actual=signature.hex())
+    if s > ORDER // 2:
+        raise SignatureError("s of the signature", expected="the low one of its two values", actual=signature.hex())
 
 
 def _der(signature: bytes) -> bytes:
