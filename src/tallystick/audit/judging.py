@@ -20,9 +20,10 @@ from tallystick.ledger.jobs import inner_commitment
 from tallystick.ledger.settled import results_root, settled_results
 from tallystick.primitives.canonical import encode
 from tallystick.primitives.keys import address_of
-from tallystick.slicing import MicroJob, Plan, plan
+from tallystick.slicing import MicroJob, Move, Plan, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, plan_seed
 from tallystick.verification.judge import judge, wanted
+from tallystick.verification.separation import Separation
 from tallystick.verification.verdict import BlockVerdict, Evidence, Judgement, Submission
 
 BLANK_META: Final = "00" * 32
@@ -31,7 +32,7 @@ BLANK_META: Final = "00" * 32
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The plan of the attempt, and the owner of every micro job."""
+    """The plan of the attempt after every move, and the owner of every micro job by it."""
 
     plan: Plan
     owners: tuple[bytes, ...]
@@ -59,14 +60,14 @@ def check_secrets(facts: Facts) -> None:
 
 
 def check_plan(facts: Facts, bundle: Bundle) -> Assigned:
-    """Draw the plan again and check assignment, every posted root, and how the uploads closed.
+    """Draw the plan again and check assignment, every move, every posted root, and how the uploads closed.
 
     Raises:
         VerificationError: a seat, size, signature, root or list of missing micro jobs is not what the plan gives.
     """
     secret = bytes.fromhex(facts.settled.payload.assign_secret)
     drawn = plan(facts.spec, plan_seed(facts.job, secret, facts.submitted.block.digest))
-    owners = tuple(bytes.fromhex(facts.spec.pool[each.seat].worker) for each in drawn.microjobs)
+    owners = _owners(facts, drawn)
     stated = facts.scheduled.payload
     root = commitment.assignments_root(facts.job, secret, owners).hex()
     if (stated.microjobs, stated.assignments_root) != (len(owners), root):
@@ -75,10 +76,34 @@ def check_plan(facts: Facts, bundle: Bundle) -> Assigned:
     for index in facts.results:
         if index >= len(owners):
             raise VerificationError("micro job of SUBMIT_RESULT", expected=f"below {len(owners)}", actual=index)
+    drawn = reassign(drawn, _check_moves(facts, drawn))
+    owners = _owners(facts, drawn)
     for microjob, owner in zip(drawn.microjobs, owners, strict=True):
         _check_result(facts, microjob, owner)
     _check_closing(facts, bundle, len(owners))
     return Assigned(drawn, owners)
+
+
+def _owners(facts: Facts, drawn: Plan) -> tuple[bytes, ...]:
+    return tuple(bytes.fromhex(facts.spec.pool[each.seat].worker) for each in drawn.microjobs)
+
+
+def _check_moves(facts: Facts, drawn: Plan) -> tuple[Move, ...]:
+    """Check that every move names a micro job and a seat, and keeps both executions of every block apart.
+
+    That nobody moved what had a root, and to whom stake was free, is for the ledger's rules (step 14).
+    """
+    separation, moves = Separation(facts.spec, drawn), []
+    for said in facts.moved:
+        move = Move(said.payload.microjob, said.payload.seat)
+        if move.microjob >= len(drawn.microjobs) or move.seat >= len(facts.spec.pool):
+            expected = f"below {len(drawn.microjobs)} and {len(facts.spec.pool)}"
+            actual = f"{move.microjob} and {move.seat}"
+            raise VerificationError(f"micro job and seat of {said.entry}", expected=expected, actual=actual)
+        separation.check(move)
+        separation.take(move)
+        moves.append(move)
+    return tuple(moves)
 
 
 def _check_result(facts: Facts, microjob: MicroJob, owner: bytes) -> None:

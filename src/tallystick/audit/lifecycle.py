@@ -55,7 +55,7 @@ class Said(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The entries of the last attempt, each where the law wants exactly one; ``results`` by micro job."""
+    """The entries of the last attempt, each where the law wants one; ``results`` by micro job, ``moved`` in order."""
 
     spec: JobSpec
     job: bytes
@@ -63,6 +63,7 @@ class Facts:
     submitted: Said[say.JobSubmitted]
     scheduled: Said[say.JobScheduled]
     started: Said[say.JobStarted]
+    moved: tuple[Said[say.MicroJobReassigned], ...]
     results: dict[int, Said[say.SubmitResult]]
     closed: Said[say.UploadsClosed]
     drawn: Said[say.ChallengeDrawn]
@@ -208,6 +209,7 @@ def _facts(entries: Sequence[Entry], chain: Chain, attempt: int) -> Facts:
         submitted=submitted,
         scheduled=only(say.JobScheduled),
         started=only(say.JobStarted),
+        moved=tuple(every(say.MicroJobReassigned)),
         results=_by_microjob(every(say.SubmitResult)),
         closed=only(say.UploadsClosed),
         drawn=only(say.ChallengeDrawn),

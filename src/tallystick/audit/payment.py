@@ -13,10 +13,10 @@ from tallystick.audit.lifecycle import Facts
 from tallystick.errors import StakeError, VerificationError
 from tallystick.ledger import payloads as say
 from tallystick.ledger.accounts import operator_digest
-from tallystick.ledger.settlement import Counted, Settlement, exposure, quote, settle
+from tallystick.ledger.settlement import Counted, Settlement, exposure, quote, settle, stakes
 from tallystick.primitives.amounts import parse_wei
-from tallystick.primitives.keys import check_signature
-from tallystick.slicing import layout
+from tallystick.primitives.keys import address_of, check_signature
+from tallystick.slicing import layout, seat_of
 from tallystick.verification.deterrence import check_policy
 from tallystick.verification.verdict import Judgement, WorkerCount
 
@@ -53,7 +53,7 @@ def check_pool(facts: Facts, entries: Sequence[Entry]) -> tuple[Registered, ...]
         if shown.bond < needed:
             raise StakeError(f"worker {seat.worker} shows a bond of {shown.bond} wei, {needed} were at stake")
         seats.append(shown)
-    _check_payees(facts, seats)
+    _check_payees(facts, entries)
     return tuple(seats)
 
 
@@ -80,15 +80,19 @@ def _registered(worker: bytes, entries: Sequence[Entry], before: int, name: str)
     return Registered(registration, bond)
 
 
-def _check_payees(facts: Facts, seats: Sequence[Registered]) -> None:
+def _check_payees(facts: Facts, entries: Sequence[Entry]) -> None:
+    """Check that every seat's pay goes where its worker said last; one that holds nothing may stand for itself."""
     lines = facts.settled.payload.lines
     workers = tuple(line.worker for line in lines)
     expected = tuple(seat.worker for seat in facts.spec.pool)
     if workers != expected:
         raise VerificationError("workers of JobSettled", expected=expected, actual=workers)
-    for line, seat in zip(lines, seats, strict=True):
-        if line.payee != seat.registration.payout:
-            raise VerificationError(f"payee of {line.worker}", expected=seat.registration.payout, actual=line.payee)
+    held = frozenset(_holders(facts))
+    for seat, line in enumerate(lines):
+        worker = bytes.fromhex(line.worker)
+        payout = _registered(worker, entries, facts.settled.entry.index, facts.spec.chain_id).registration.payout
+        if line.payee != payout and (seat in held or line.payee != address_of(worker)):
+            raise VerificationError(f"payee of {line.worker}", expected=payout, actual=line.payee)
 
 
 def check_settlement(facts: Facts, judgement: Judgement) -> Settlement:
@@ -112,11 +116,19 @@ def check_settlement(facts: Facts, judgement: Judgement) -> Settlement:
         if said != due:
             raise VerificationError(f"counts of {due.worker}", expected=due, actual=said)
     referee = judgement.referee
-    bonds = [exposure(spec, counts, seat) for seat in range(len(lines))]
+    bonds = stakes(spec, _holders(facts))
     checked = referee.copies + referee.audited
     division = settle(spec, price.total, lines, checked=checked, redone=referee.redone, bonds=bonds)
     _check_totals(facts, judgement, division)
     return division
+
+
+def _holders(facts: Facts) -> tuple[int, ...]:
+    """Return the seat that holds each micro job after every move."""
+    seats = [seat_of(facts.spec, index) for index in range(layout(facts.spec).microjobs)]
+    for said in facts.moved:
+        seats[said.payload.microjob] = said.payload.seat
+    return tuple(seats)
 
 
 def _counted(facts: Facts, judgement: Judgement) -> tuple[Counted, ...]:

@@ -46,6 +46,7 @@ SIGNERS: Final[Mapping[type, Signer]] = MappingProxyType(
         say.JobScheduled: Signer.COORDINATOR,
         say.JobStarted: Signer.COORDINATOR,
         say.JobProgressUpdate: Signer.COORDINATOR,
+        say.MicroJobReassigned: Signer.COORDINATOR,
         say.SubmitResult: Signer.HOLDER,
         say.UploadsClosed: Signer.COORDINATOR,
         say.ChallengeDrawn: Signer.COORDINATOR,

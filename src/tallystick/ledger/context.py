@@ -24,6 +24,7 @@ GAS: Final = {
     "JobScheduled": 30_000,
     "JobStarted": 30_000,
     "JobProgressUpdate": 30_000,
+    "MicroJobReassigned": 40_000,
     "SUBMIT_RESULT": 80_000,
     "UploadsClosed": 40_000,
     "ChallengeDrawn": 40_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -11,6 +12,7 @@ from tallystick.errors import AuthorityError, RuleError, TransitionError, Verifi
 from tallystick.job import JobSpec
 from tallystick.ledger import payloads as say
 from tallystick.ledger.context import Context, require_after, require_until
+from tallystick.ledger.holding import holders
 from tallystick.ledger.jobs import posted_roots, require_job
 from tallystick.ledger.records import (
     BURNED,
@@ -28,7 +30,7 @@ from tallystick.ledger.records import (
     node_key,
     order_key,
 )
-from tallystick.ledger.settlement import Counted, Settlement, audited_blocks_max, exposure, settle
+from tallystick.ledger.settlement import Counted, Settlement, audited_blocks_max, settle, stakes
 from tallystick.ledger.states import (
     UNCLOSED_PHASES,
     UPLOADED_PHASES,
@@ -40,7 +42,7 @@ from tallystick.ledger.states import (
 from tallystick.ledger.transactions import Transaction
 from tallystick.primitives.amounts import parse_wei
 from tallystick.primitives.keys import address_of
-from tallystick.slicing import Layout, layout, microjobs_held, seat_of
+from tallystick.slicing import Layout, layout, seat_of
 
 
 def locked(work: Overlay, transaction: Transaction, payload: say.EscrowLocked) -> None:
@@ -79,15 +81,15 @@ def settled(work: Overlay, payload: say.JobSettled, context: Context) -> bytes:
     check_escrow_event(escrow.state, say.JobSettled)
     require_until("JobSettled", spec.deadlines.judge, context)
     _require_assignment(payload, job, order)
-    counts = layout(spec)
-    _require_lines(work, payload, job, spec, counts)
+    counts, seats = layout(spec), holders(work, spec, job.microjobs)
+    _require_lines(work, payload, job, counts, seats)
     _require_referee(payload, job, spec, counts)
     _take_turn(work, context)
     lines = [
         Counted(line.worker, line.accepted, line.refuted, line.unavailable, line.faulted, line.absent)
         for line in payload.lines
     ]
-    bonds = [exposure(spec, counts, seat) for seat in range(len(spec.pool))]
+    bonds = stakes(spec, seats)
     checked = payload.copies + payload.audited
     division = settle(spec, int(escrow.balance), lines, checked=checked, redone=payload.redone, bonds=bonds)
     _require_division(payload, division)
@@ -111,22 +113,27 @@ def _require_assignment(payload: say.JobSettled, job: Job, order: Order) -> None
         raise VerificationError("assignments_root of JobScheduled", expected=root, actual=job.assignments_root)
 
 
-def _require_lines(work: Overlay, payload: say.JobSettled, job: Job, spec: JobSpec, counts: Layout) -> None:
-    """Check that every seat has one line, which accounts for all its slots and for what the log says of them."""
+def _require_lines(work: Overlay, payload: say.JobSettled, job: Job, counts: Layout, seats: Sequence[int]) -> None:
+    """Check that every seat has one line, which accounts for all its slots and for what the log says of them.
+
+    ``seats`` says where each micro job lies. A seat without one is paid nothing, and no lock keeps it from naming
+    another payout meanwhile: the line may name the worker itself.
+    """
+    spec = work.need(Order, order_key(payload.job_id, payload.attempt)).spec
     if [line.worker for line in payload.lines] != [seat.worker for seat in spec.pool]:
         raise RuleError("JobSettled has one line per seat, in the order of the pool")
     missing = frozenset(work.need(Closing, closing_key(payload.job_id, payload.attempt)).missing)
     rootless = {index for index, posted in enumerate(posted_roots(work, payload.job_id, job)) if posted is None}
     for seat, line in enumerate(payload.lines):
-        held = microjobs_held(spec, counts, seat)
+        held = [index for index, lies in enumerate(seats) if lies == seat]
         _require_line(line, counts, held, rootless.intersection(held), missing.intersection(held))
         payout = work.need(Node, node_key(line.worker)).payout
-        if line.payee != payout:
+        if line.payee != payout and (held or line.payee != address_of(bytes.fromhex(line.worker))):
             raise RuleError(f"the payee of {line.worker} is {payout}, not {line.payee}")
 
 
 def _require_line(
-    line: say.SettlementLine, counts: Layout, held: range, absent: AbstractSet[int], missing: AbstractSet[int]
+    line: say.SettlementLine, counts: Layout, held: Sequence[int], absent: AbstractSet[int], missing: AbstractSet[int]
 ) -> None:
     """Check one line against the micro jobs it holds: those without a root, and those whose bytes are missing."""
     slots = sum(counts.slots_of(index) for index in held)
@@ -190,12 +197,12 @@ def _pay(work: Overlay, payload: say.JobSettled, division: Settlement, context: 
     work.credit(BURNED, division.burned)
 
 
-def _free_bonds(work: Overlay, spec: JobSpec, slashes: tuple[int, ...]) -> None:
-    """Unlock what the job held of every bond, less what is slashed."""
-    counts = layout(spec)
-    for seat, slashed in enumerate(slashes):
-        node = work.need(Node, node_key(spec.pool[seat].worker))
-        work.bond(node, change=-slashed, locked=-exposure(spec, counts, seat))
+def _free_bonds(work: Overlay, spec: JobSpec, slashes: Sequence[int] = ()) -> None:
+    """Unlock what the job holds of every bond, less what is slashed."""
+    held = stakes(spec, holders(work, spec, layout(spec).microjobs))
+    for place, locked, slashed in zip(spec.pool, held, slashes or (0,) * len(held), strict=True):
+        node = work.need(Node, node_key(place.worker))
+        work.bond(node, change=-slashed, locked=-locked)
 
 
 def _leave(work: Overlay, escrow: Escrow, payload: say.JobSettled | _Named, event: type, target: EscrowState) -> None:
@@ -229,7 +236,7 @@ def refunded(work: Overlay, transaction: Transaction, payload: say.EscrowRefunde
         deadlines = order.spec.deadlines
         admitted = transaction.sender == context.coordinator
         require_after("EscrowRefunded", deadlines.commit if admitted else deadlines.reveal, context)
-        _free_bonds(work, order.spec, (0,) * len(order.spec.pool))
+        _free_bonds(work, order.spec)
     _leave(work, escrow, payload, say.EscrowRefunded, EscrowState.REFUNDED)
     work.credit(address_of(bytes.fromhex(escrow.requester)), int(escrow.balance))
 
@@ -260,7 +267,7 @@ def _release(
             work.credit(work.need(Node, node_key(posted.worker)).payout, amount)
             paid += amount
     target = EscrowState.REFUNDED if not paid else EscrowState.SPLIT if missing else EscrowState.RELEASED
-    _free_bonds(work, spec, (0,) * len(spec.pool))
+    _free_bonds(work, spec)
     _leave(work, escrow, payload, type(payload), target)
     work.credit(address_of(bytes.fromhex(escrow.requester)), int(escrow.balance) - paid)
     return target
@@ -304,7 +311,7 @@ def resolved(work: Overlay, transaction: Transaction, payload: say.EscrowResolve
         escrow = _forfeit(work, escrow, transaction.address)
     target = EscrowState.REFUNDED
     if payload.exit is say.Exit.REFUNDED:
-        _free_bonds(work, order.spec, (0,) * len(order.spec.pool))
+        _free_bonds(work, order.spec)
         _leave(work, escrow, payload, say.EscrowResolved, target)
         work.credit(address_of(bytes.fromhex(escrow.requester)), int(escrow.balance))
     else:

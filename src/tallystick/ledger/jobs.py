@@ -9,10 +9,12 @@ from tallystick.errors import AuthorityError, DeadlineError, DuplicateError, Rul
 from tallystick.job import ZERO_CLASS_ID, JobSpec, spec_digest
 from tallystick.ledger import payloads as say
 from tallystick.ledger.context import Context, require_after, require_until
+from tallystick.ledger.holding import MOVES_MAX, holder, moved
 from tallystick.ledger.records import (
     Closing,
     Escrow,
     Job,
+    Moved,
     Node,
     Order,
     Overlay,
@@ -22,6 +24,7 @@ from tallystick.ledger.records import (
     escrow_key,
     header_key,
     job_key,
+    moved_key,
     node_key,
     order_key,
     result_key,
@@ -29,7 +32,8 @@ from tallystick.ledger.records import (
 from tallystick.ledger.settlement import exposure, quote
 from tallystick.ledger.states import EscrowState, JobPhase, next_phase
 from tallystick.ledger.transactions import Transaction
-from tallystick.slicing import Layout, check_separable, check_task, layout, seat_of
+from tallystick.primitives.amounts import parse_wei
+from tallystick.slicing import Layout, check_separable, check_task, layout
 from tallystick.verification.challenge import challenge
 from tallystick.verification.deterrence import check_policy
 
@@ -101,16 +105,22 @@ def _require_price(work: Overlay, spec: JobSpec) -> None:
 
 
 def _lock_bonds(work: Overlay, spec: JobSpec, counts: Layout) -> None:
-    for seat, place in enumerate(spec.pool):
-        node = work.need(Node, node_key(place.worker))
-        if node.operator != place.operator:
-            raise AuthorityError(f"worker {place.worker} is not run by operator {place.operator}")
-        if node.simulated and not spec.simulated:
-            raise RuleError(f"worker {place.worker} is simulated, so the order must say simulated")
-        needed, free = exposure(spec, counts, seat), int(node.bond) - int(node.locked)
-        if free < needed:
-            raise StakeError(f"worker {place.worker} has {free} wei of bond free, {needed} are at stake: deposit more")
-        work.bond(node, change=0, locked=needed)
+    for seat in range(len(spec.pool)):
+        _lock_bond(work, spec, seat, exposure(spec, counts, seat))
+
+
+def _lock_bond(work: Overlay, spec: JobSpec, seat: int, needed: int) -> None:
+    """Lock so much more of a seat's bond; its worker must be the named operator's, and as real as the order wants."""
+    place = spec.pool[seat]
+    node = work.need(Node, node_key(place.worker))
+    if node.operator != place.operator:
+        raise AuthorityError(f"worker {place.worker} is not run by operator {place.operator}")
+    if node.simulated and not spec.simulated:
+        raise RuleError(f"worker {place.worker} is simulated, so the order must say simulated")
+    free = int(node.bond) - int(node.locked)
+    if free < needed:
+        raise StakeError(f"worker {place.worker} has {free} wei of bond free, {needed} are at stake: deposit more")
+    work.bond(node, change=0, locked=needed)
 
 
 def scheduled(work: Overlay, payload: say.JobScheduled, context: Context) -> None:
@@ -140,13 +150,39 @@ def progressed(work: Overlay, payload: say.JobProgressUpdate) -> None:
     work.put(job_key(payload.job_id), msgspec.structs.replace(job, progress=payload.sequence))
 
 
+def reassigned(work: Overlay, payload: say.MicroJobReassigned, context: Context) -> None:
+    """Give a micro job whose root never came to another seat, and its stake with it.
+
+    That the new seat's operator may hold it cannot be seen here, since the plan is secret: an audit sees it
+    (docs/spec/plan.md, separation). The old holder gets its lock back and is neither paid nor slashed.
+    """
+    job, order = require_job(work, payload.job_id, payload.attempt, say.MicroJobReassigned)
+    spec, index = order.spec, payload.microjob
+    require_until("MicroJobReassigned", spec.deadlines.commit, context)
+    if index >= job.microjobs or payload.seat >= len(spec.pool):
+        asked = f"micro job {index} for seat {payload.seat}"
+        raise RuleError(f"the job has {job.microjobs} micro jobs and {len(spec.pool)} seats: there is no {asked}")
+    posted = work.find(Result, result_key(payload.job_id, payload.attempt, index))
+    if posted is not None:
+        raise DuplicateError(f"the root of micro job {index}", posted.tx_hash)
+    lies = moved(work, spec, index)
+    if lies.seat == payload.seat:
+        raise RuleError(f"micro job {index} already lies with seat {payload.seat}: name another one")
+    if lies.moves >= MOVES_MAX:
+        raise RuleError(f"micro job {index} was moved {MOVES_MAX} times, which is the most")
+    stake = parse_wei(spec.policy.stake)
+    _lock_bond(work, spec, payload.seat, stake)
+    work.bond(work.need(Node, node_key(spec.pool[lies.seat].worker)), change=0, locked=-stake)
+    work.put(moved_key(payload.job_id, payload.attempt, index), Moved(payload.seat, lies.moves + 1))
+
+
 def result(work: Overlay, transaction: Transaction, payload: say.SubmitResult, context: Context) -> None:
     """Log a worker's root, in time, once, from the seat that holds the micro job."""
     job, order = require_job(work, payload.task_id, payload.attempt, say.SubmitResult)
     require_until("SUBMIT_RESULT", order.spec.deadlines.commit, context)
     if payload.microjob >= job.microjobs:
         raise RuleError(f"the job has {job.microjobs} micro jobs; there is no {payload.microjob}")
-    seat = order.spec.pool[seat_of(order.spec, payload.microjob)]
+    seat = order.spec.pool[holder(work, order.spec, payload.microjob)]
     sender = transaction.sender.hex()
     if seat.worker != sender or payload.worker_address != transaction.address:
         raise AuthorityError(f"micro job {payload.microjob} is not held by {payload.worker_address}")

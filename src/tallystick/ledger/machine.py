@@ -123,6 +123,8 @@ def _dispatch(work: Overlay, transaction: Transaction, context: Context) -> byte
             jobs.started(work, payload, context)
         case say.JobProgressUpdate():
             jobs.progressed(work, payload)
+        case say.MicroJobReassigned():
+            jobs.reassigned(work, payload, context)
         case say.SubmitResult():
             jobs.result(work, transaction, payload, context)
         case say.UploadsClosed():

@@ -136,6 +136,16 @@ class JobProgressUpdate(_Payload, frozen=True):
     occurred_at: Count
 
 
+class MicroJobReassigned(_Payload, frozen=True):
+    """Gives a micro job without a root to another seat of the pool: its holder is gone, its stake moves along."""
+
+    job_id: JobId
+    attempt: Attempt
+    microjob: Count
+    seat: Count
+    occurred_at: Count
+
+
 class SubmitResult(_Payload, frozen=True):
     """A worker's ComputeResult: ``result_hash`` is the committed root, ``signature`` the inner one over it."""
 
@@ -317,6 +327,7 @@ Payload = (
     | JobScheduled
     | JobStarted
     | JobProgressUpdate
+    | MicroJobReassigned
     | SubmitResult
     | UploadsClosed
     | ChallengeDrawn

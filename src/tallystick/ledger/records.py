@@ -99,6 +99,13 @@ class Result(Record, frozen=True, tag="result"):
     tx_hash: str
 
 
+class Moved(Record, frozen=True, tag="moved"):
+    """Which seat holds a micro job that was taken from the seat of its plan, and how often it was moved."""
+
+    seat: int
+    moves: int
+
+
 class Closing(Record, frozen=True, tag="closing"):
     """How the uploads of an attempt closed, in which block, and the challenge drawn after it."""
 
@@ -138,7 +145,7 @@ class Anchor(Record, frozen=True, tag="anchor"):
     tx_hash: str
 
 
-AnyRecord = Account | Node | Escrow | Job | Order | Result | Closing | Seen | Sealed | LastSettled | Anchor
+AnyRecord = Account | Node | Escrow | Job | Order | Result | Moved | Closing | Seen | Sealed | LastSettled | Anchor
 R = TypeVar("R", bound=Record)
 
 
@@ -273,6 +280,11 @@ def order_key(job_id: str, attempt: int) -> str:
 def result_key(job_id: str, attempt: int, microjob: int) -> str:
     """Key of a micro job's posted root."""
     return f"result/{job_id}/{attempt}/{microjob}"
+
+
+def moved_key(job_id: str, attempt: int, microjob: int) -> str:
+    """Key of who holds a micro job that was moved."""
+    return f"moved/{job_id}/{attempt}/{microjob}"
 
 
 def closing_key(job_id: str, attempt: int) -> str:

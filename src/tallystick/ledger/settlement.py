@@ -5,6 +5,7 @@ Pure integer functions over counts; the ledger recomputes with them what JobSett
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,12 @@ def audited_blocks_max(spec: JobSpec, counts: Layout) -> int:
 def exposure(spec: JobSpec, counts: Layout, seat: int) -> int:
     """Return the bond that a seat must have free: the stake times its open micro jobs."""
     return parse_wei(spec.policy.stake) * microjobs_of_seat(spec, counts, seat)
+
+
+def stakes(spec: JobSpec, holders: Sequence[int]) -> tuple[int, ...]:
+    """Return what a job holds of every seat's bond: the stake times the micro jobs that lie with it now."""
+    held, stake = Counter(holders), parse_wei(spec.policy.stake)
+    return tuple(stake * held[seat] for seat in range(len(spec.pool)))
 
 
 def settle(

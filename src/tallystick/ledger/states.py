@@ -53,6 +53,7 @@ JOB_TRANSITIONS: Final[Mapping[tuple[JobPhase, type], JobPhase]] = MappingProxyT
         (JobPhase.SCHEDULED, say.JobStarted): JobPhase.RUNNING,
         (JobPhase.RUNNING, say.SubmitResult): JobPhase.RUNNING,
         (JobPhase.RUNNING, say.JobProgressUpdate): JobPhase.RUNNING,
+        (JobPhase.RUNNING, say.MicroJobReassigned): JobPhase.RUNNING,
         (JobPhase.RUNNING, say.UploadsClosed): JobPhase.CLOSED,
         (JobPhase.CLOSED, say.ChallengeDrawn): JobPhase.CHALLENGED,
         (JobPhase.CHALLENGED, say.JobSettled): JobPhase.SETTLED,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from tallystick.commitment import Commitment, Place
 from tallystick.errors import StoreError
 from tallystick.ledger.jobs import posted_roots
+from tallystick.ledger.payloads import MicroJobReassigned
 from tallystick.ledger.records import (
     Closing,
     Escrow,
@@ -27,6 +29,7 @@ from tallystick.ledger.records import (
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node.ports import CheckSettlement, Engine
 from tallystick.node.sequencer import Accepted, Block, Outcome, Refused, Submission
+from tallystick.slicing import Move
 
 Watch = Callable[[Transaction, int], None]
 """Hears of every durable entry with its log index."""
@@ -84,6 +87,21 @@ class Book:
         view = Overlay(self.engine.view)
         return {worker: view.need(Node, node_key(worker)).payout for worker in workers}
 
+    def payees(self, workers: Sequence[str]) -> Mapping[str, str]:
+        """Return the payout addresses of workers as they stand when asked: one without open work may name another."""
+        return _Payees(self, tuple(workers))
+
+    def free_bond(self, worker: str) -> int:
+        """Return the wei of a worker's bond that no open job holds, zero where nobody registered it."""
+        node = Overlay(self.engine.view).find(Node, node_key(worker))
+        return 0 if node is None else int(node.bond) - int(node.locked)
+
+    def moves(self, job_id: str, attempt: int) -> tuple[Move, ...]:
+        """Return which micro jobs of an attempt were given to another seat, in the order of the log."""
+        said = (entry.payload for _, entry in self.entries_of(job_id))
+        moved = (each for each in said if isinstance(each, MicroJobReassigned) and each.attempt == attempt)
+        return tuple(Move(each.microjob, each.seat) for each in moved)
+
     def roots(self, job_id: str) -> dict[int, tuple[Commitment, int]]:
         """Return the posted roots of a job's current attempt, with the times of their blocks."""
         view, job = Overlay(self.engine.view), self.job(job_id)
@@ -105,6 +123,23 @@ class Book:
     def entries_of(self, job_id: str) -> tuple[tuple[int, Transaction], ...]:
         """Return a job's entries with their log positions."""
         return tuple((index, decode(self.engine.entry(index))) for index in self.engine.index.jobs.get(job_id, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Payees(Mapping[str, str]):
+    """Payout addresses by worker key in hex, read from the ledger when they are asked for."""
+
+    book: Book
+    workers: tuple[str, ...]
+
+    def __getitem__(self, worker: str) -> str:
+        return self.book.payouts([worker])[worker]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.workers)
+
+    def __len__(self) -> int:
+        return len(self.workers)
 
 
 def _commitment(job: bytes, microjob: int, posted: Result) -> Commitment:

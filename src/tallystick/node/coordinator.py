@@ -8,20 +8,61 @@ same step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tallystick import commitment
 from tallystick.commitment import Commitment, Opening, Output
-from tallystick.errors import StoreError
+from tallystick.errors import StoreError, VerificationError
 from tallystick.job import JobSpec, spec_digest
 from tallystick.ledger import payloads as say
+from tallystick.ledger.holding import MOVES_MAX
 from tallystick.ledger.states import JobPhase
 from tallystick.node.settling import Settling, settle_job
-from tallystick.slicing import MicroJob, Plan, plan
+from tallystick.node.stimuli import (
+    Arrived,
+    Deliver,
+    Dispatch,
+    HolderLost,
+    Instruction,
+    Log,
+    Logged,
+    Opened,
+    Recompute,
+    Recomputed,
+    Refused,
+    Reveal,
+    RootLost,
+    RootPosted,
+    Stimulus,
+    Tick,
+)
+from tallystick.slicing import Move, Plan, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, missing_from, plan_seed
 from tallystick.verification.judge import Case, judge, open_case, wanted
+from tallystick.verification.separation import Separation
 from tallystick.verification.verdict import Evidence, Judgement, Submission
+
+__all__ = [
+    "Arrived",
+    "Coordinator",
+    "Deliver",
+    "Dispatch",
+    "HolderLost",
+    "Instruction",
+    "Log",
+    "Logged",
+    "Opened",
+    "Recompute",
+    "Recomputed",
+    "Refused",
+    "Reveal",
+    "RootLost",
+    "RootPosted",
+    "Secrets",
+    "Stimulus",
+    "Tick",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,106 +71,6 @@ class Secrets:
 
     assign: bytes = field(repr=False)
     buyer: bytes | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """A payload of this coordinator stands in the log, in the block with this header, at this block time."""
-
-    payload: say.Payload
-    header: bytes
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class RootPosted:
-    """A worker's root stands in the log."""
-
-    commitment: Commitment
-    time: int
-
-    @property
-    def microjob(self) -> int:
-        """The micro job that the root is for."""
-        return self.commitment.place.microjob
-
-
-@dataclass(frozen=True, slots=True)
-class RootLost:
-    """A worker ended without a root that the ledger accepts."""
-
-    microjob: int
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """All bytes of a micro job arrived; these are their digests as the node computed them."""
-
-    microjob: int
-    outputs: tuple[Output, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A worker revealed its salts, or stays silent (None)."""
-
-    microjob: int
-    openings: tuple[Opening, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Recomputed:
-    """The referee computed a block."""
-
-    block: int
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time passed."""
-
-
-Stimulus = Logged | RootPosted | RootLost | Arrived | Opened | Recomputed | Tick
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """Sign these payloads and log them in one block."""
-
-    payloads: tuple[say.Payload, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """Hand these micro jobs to the workers of their seats."""
-
-    microjobs: tuple[MicroJob, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reveal:
-    """Ask for the openings of these micro jobs."""
-
-    microjobs: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Recompute:
-    """Run these blocks with the reference kernel and keep the bytes."""
-
-    blocks: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """Assemble the output from the accepted blocks; the judgement says which bytes are accepted."""
-
-    judgement: Judgement
-    evidence: Evidence
-
-
-Instruction = Log | Dispatch | Reveal | Recompute | Deliver
 
 
 @dataclass(slots=True)
@@ -153,20 +94,29 @@ class Coordinator:
     opened: dict[int, tuple[Opening, ...] | None] = field(default_factory=dict)
     reference: dict[int, bytes] = field(default_factory=dict)
     progress: int = 0
+    moves: Sequence[Move] = ()
+    """Micro jobs that were given to another seat, in the order of the log."""
     job: bytes = b""
     plan: Plan = field(init=False)
+    """Who holds what now; as it was drawn, but for the moves."""
     _there: set[int] = field(default_factory=set)
     _asked: frozenset[int] = frozenset()
     _due: set[int] = field(default_factory=set)
     _awaited: say.Payload | None = None
-    """The last payload that was handed over to be logged and does not stand yet."""
+    """The last payload that was handed over to be logged and does not stand yet; reassignments stand beside it."""
+    _moving: dict[int, say.MicroJobReassigned] = field(default_factory=dict)
+    """Reassignments that were handed over to be logged and do not stand yet, by micro job."""
+    _drawn: Plan = field(init=False)
+    _separation: Separation | None = None
+    """Made when the first holder is lost."""
     _case: Case | None = None
     _judgement: Judgement | None = None
 
     def __post_init__(self) -> None:
         """Draw the plan from the coordinator's secret and the header over the order."""
         self.job = spec_digest(self.spec)
-        self.plan = plan(self.spec, plan_seed(self.job, self.secrets.assign, self.header))
+        self._drawn = plan(self.spec, plan_seed(self.job, self.secrets.assign, self.header))
+        self.plan = reassign(self._drawn, self.moves)
         for microjob in tuple(self.arrived):
             self._note_there(microjob)
 
@@ -190,12 +140,16 @@ class Coordinator:
         # A settled job was opened before: what the settlement rests on is not asked for again.
         return self._judge(now) if self.opened else self._reveal(now)
 
-    def handle(self, stimulus: Stimulus, now: int) -> tuple[Instruction, ...]:
+    def handle(self, stimulus: Stimulus, now: int) -> tuple[Instruction, ...]:  # noqa: PLR0911 - an answer a stimulus
         """Take one fact and say what follows from it."""
         match stimulus:
             case Logged(payload=payload) if payload == self._awaited:
                 self._awaited = None
                 return self._logged(stimulus, now)
+            case Logged(payload=say.MicroJobReassigned() as moved) | Refused(payload=moved):
+                return self._moved(moved, stands=isinstance(stimulus, Logged))
+            case HolderLost(microjob=index, seats=seats) if self._counts(index):
+                return self._move(index, seats, now)
             case Opened(microjob=index, openings=openings) if index in self._asked and index not in self.opened:
                 self.opened[index] = openings
                 return self._judge(now)
@@ -221,6 +175,44 @@ class Coordinator:
             case _:
                 pass
         self._note_there(index)
+
+    def _move(self, index: int, seats: Sequence[int], now: int) -> tuple[Instruction, ...]:
+        """Ask the log for the first seat that may take over, unless nothing may be moved any more or is on its way."""
+        spec, moves = self.spec, sum(move.microjob == index for move in self.moves)
+        if index in self.roots or index in self._moving or moves >= MOVES_MAX or now > spec.deadlines.commit:
+            return ()
+        for seat in seats:
+            if self._fits(Move(index, seat)):
+                moved = say.MicroJobReassigned(spec.job_id, spec.attempt, index, seat, now)
+                self._moving[index] = moved
+                return (Log((moved,)),)
+        return ()
+
+    def _fits(self, move: Move) -> bool:
+        """Tell whether a seat may take over, as the audit will see it."""
+        if not 0 <= move.seat < len(self.spec.pool) or move.seat == self.plan.microjobs[move.microjob].seat:
+            return False
+        self._separation = self._separation or Separation(self.spec, self._drawn, self.moves)
+        try:
+            self._separation.check(move, [Move(each.microjob, each.seat) for each in self._moving.values()])
+        except VerificationError:
+            return False
+        return True
+
+    def _moved(self, moved: say.MicroJobReassigned, *, stands: bool) -> tuple[Instruction, ...]:
+        """Hand a micro job to its new holder; what the old one delivered without a root is nobody's."""
+        if self._moving.get(moved.microjob) != moved:
+            return ()
+        del self._moving[moved.microjob]
+        if not stands:
+            return ()
+        move = Move(moved.microjob, moved.seat)
+        self.moves = (*self.moves, move)
+        if self._separation is not None:
+            self._separation.take(move)
+        self.plan = reassign(self.plan, (move,))
+        self.arrived.pop(move.microjob, None)
+        return (Dispatch((self.plan.microjobs[move.microjob],)),) if self._counts(move.microjob) else ()
 
     def _counts(self, microjob: int) -> bool:
         """Tell whether what a worker does for a micro job still counts: the closing was not even asked for."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tallystick.errors import VerificationError
 from tallystick.ledger.payloads import JobSettled, SettlementLine
 from tallystick.ledger.settled import results_root, settled_results
-from tallystick.ledger.settlement import Counted, exposure, quote, settle
+from tallystick.ledger.settlement import Counted, quote, settle, stakes
+from tallystick.primitives.keys import address_of
 from tallystick.verification.verdict import Evidence, Judgement, WorkerCount
 
 
@@ -26,7 +27,7 @@ class Settling:
 def settle_job(settling: Settling, now: int) -> JobSettled:
     """Return the settlement that follows from the evidence, at this time."""
     spec, judgement = settling.evidence.spec, settling.judgement
-    counts = settling.evidence.plan.layout
+    holders = [microjob.seat for microjob in settling.evidence.plan.microjobs]
     known = {count.worker: count for count in judgement.workers}
     empty = WorkerCount(b"", 0, 0, 0, 0, 0)
     tallies = [known.get(bytes.fromhex(seat.worker), empty) for seat in spec.pool]
@@ -41,7 +42,7 @@ def settle_job(settling: Settling, now: int) -> JobSettled:
         lines,
         checked=referee.copies + referee.audited,
         redone=referee.redone,
-        bonds=[exposure(spec, counts, seat) for seat in range(len(spec.pool))],
+        bonds=stakes(spec, holders),
     )
     results = settled_results(settling.evidence, judgement, settling.elapsed)
     return JobSettled(
@@ -51,7 +52,7 @@ def settle_job(settling: Settling, now: int) -> JobSettled:
         lines=tuple(
             SettlementLine(
                 worker=line.worker,
-                payee=settling.payees[line.worker],
+                payee=payee,
                 accepted=line.accepted,
                 refuted=line.refuted,
                 unavailable=line.unavailable,
@@ -60,7 +61,9 @@ def settle_job(settling: Settling, now: int) -> JobSettled:
                 amount=str(amount),
                 slashed=str(slashed),
             )
-            for line, amount, slashed in zip(lines, division.amounts, division.slashes, strict=True)
+            for line, payee, amount, slashed in zip(
+                lines, _payees(settling, holders), division.amounts, division.slashes, strict=True
+            )
         ),
         copies=referee.copies,
         audited=referee.audited,
@@ -74,6 +77,15 @@ def settle_job(settling: Settling, now: int) -> JobSettled:
         results_root=results_root(results).hex(),
         occurred_at=now,
     )
+
+
+def _payees(settling: Settling, holders: Sequence[int]) -> list[str]:
+    """Return where each seat's pay goes; one that holds nothing may name another payout at any time, so itself."""
+    held, pool = frozenset(holders), settling.evidence.spec.pool
+    return [
+        settling.payees[place.worker] if seat in held else address_of(bytes.fromhex(place.worker))
+        for seat, place in enumerate(pool)
+    ]
 
 
 def check_settlement(settling: Settling, claimed: JobSettled) -> None:
