@@ -237,7 +237,7 @@ class Node:
             spec=order.spec,
             secrets=self._secrets(order.spec),
             header=self.book.header(order.height),
-            payees=self.book.payouts([seat.worker for seat in order.spec.pool]),
+            payees=self.book.payees([seat.worker for seat in order.spec.pool]),
             phase=job.phase,
             started=closing.started if closing else 0,
             closing=self.book.header(closing.height) if closing and closed else b"",
@@ -249,6 +249,7 @@ class Node:
             arrived=self._arrived(job_id, job),
             opened=self._opened(job_id, job),
             progress=job.progress,
+            moves=self.book.moves(job_id, job.attempt),
         )
 
     def _arrived(self, job_id: str, job: Job) -> dict[int, tuple[Output, ...]]:
@@ -256,8 +257,9 @@ class Node:
         found = {}
         for key in self.ports.store.private_keys(prefix):
             kept = self.ports.store.private(key)
-            if kept is not None:
-                found[int(key.removeprefix(prefix))] = parse_delivery(kept)
+            outputs = () if kept is None else parse_delivery(kept)
+            if outputs:  # none where a micro job was taken from who delivered them
+                found[int(key.removeprefix(prefix))] = outputs
         return found
 
     def _opened(self, job_id: str, job: Job) -> dict[int, tuple[Opening, ...] | None]:
