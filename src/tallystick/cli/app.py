@@ -89,7 +89,7 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=128, metavar="N", help="How many local workers.")] = 3,
     block: Annotated[int, typer.Option(min=8, max=4096, metavar="PIXELS", help="The side of a block.")] = 256,
-    placement: Annotated[str, typer.Option(metavar="HOW", help="Where copies go.")] = "spread",
+    placement: Annotated[str, typer.Option(metavar="HOW", help="Where copies go: spread or hidden.")] = "spread",
     duplicates: Annotated[
         str | None, typer.Option(metavar="RATE", help="Share of blocks computed twice, 0 to 1; default 0.0625.")
     ] = None,

@@ -66,6 +66,10 @@ def ask(words: Words, created: int) -> Asked:
     placement = _placement(words.placement)
     audit = DEFAULT_AUDIT if words.audit_rate is None else rate(words.audit_rate, "--audit-rate")
     duplicates = None if words.duplicates is None else rate(words.duplicates, DUPLICATES_OPTION)
+    if placement is Placement.HIDDEN and duplicates:
+        raise UsageError(
+            f"{DUPLICATES_OPTION} goes with --placement spread: how many copies a hidden one has follows from the grid"
+        )
     data = read_input(words.input)
     output = place(words.input, words.out, scale)
     wish = Wish(

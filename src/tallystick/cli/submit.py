@@ -18,10 +18,10 @@ from tallystick.cli.running import meet, resume, run_job
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import command, count, cpc, near, share
 from tallystick.errors import PriceError, UsageError
-from tallystick.job import JobSpec
+from tallystick.job import JobSpec, Placement
 from tallystick.ledger.settlement import audited_blocks_max
 from tallystick.node.shell import Offer
-from tallystick.slicing import layout
+from tallystick.slicing import Layout, layout
 from tallystick.slicing import share as rounded
 
 GIB: Final = 1 << 30
@@ -100,7 +100,28 @@ def show_order(screen: Screen, offer: Offer, more: Sequence[tuple[str, str]] = (
         ("Law", law_words(spec)),
         ("Price", f"{cpc(price.total)} at most = {spelled}; unused wei return"),
     ]
+    if spec.policy.placement is Placement.HIDDEN:
+        pairs.append(("Hidden", hidden_words(spec, counts)))
     screen.pairs([*pairs, *more], log=True)
+
+
+def hidden_words(spec: JobSpec, counts: Layout) -> str:
+    """Say what a hidden placement does not protect against (docs/guides/what-can-slip.md)."""
+    size = counts.size
+    one = (
+        f"one block of every micro job is sure to be computed twice, which meets m forged ones of {size} with m/{size}"
+    )
+    met = one if size > 1 else "every block is computed twice"
+    if spec.referee_copies:
+        return (
+            f"one operator holds all workers, so nothing is hidden among them: the referee computes the copies; {met}"
+        )
+    league = (
+        "workers in league with the holder of a hidden micro job know which of their blocks it checks and forge the "
+        "rest unseen, a share c of their work where they hold a share c of all; who compares blocks with another "
+        "recognises the hidden micro job"
+    )
+    return f"{league}; {met}. Audits alone see the rest; --placement spread leaves a league less at the same price"
 
 
 def law_words(spec: JobSpec) -> str:
@@ -109,7 +130,9 @@ def law_words(spec: JobSpec) -> str:
     audited = rounded(policy.audit, counts.microjobs)
     if not counts.copies and not audited:
         return "bits must be equal, but nothing of so small a job is checked at these rates: --audit-rate 1 checks all"
-    copies = f"{count(counts.copies, 'copy', 'copies')} ({share(policy.duplicates)})"
+    hidden = policy.placement is Placement.HIDDEN
+    copied = f"{100 * counts.copies / counts.blocks:.3g} %, hidden" if hidden else share(policy.duplicates)
+    copies = f"{count(counts.copies, 'copy', 'copies')} ({copied})"
     blocks = count(audited_blocks_max(spec, counts), "block")
     drawn = count(audited, "micro job")
     return f"bits must be equal; {copies}; audits at {share(policy.audit)} ({drawn}, at most {blocks})"

@@ -25,6 +25,7 @@ LABELS: Final[Mapping[str, str]] = MappingProxyType(
         "independence: none": "buyer, coordinator and workers share this home: nobody independent judged",
         "deterrence: none": "one operator answers for all workers, so that audits find forgery but deter nobody",
         "copies: computed by the referee": "one operator cannot check itself: the node's referee computed the copies",
+        "copies: hidden among the micro jobs": "who holds one knows what it checks, and may tell workers in league",
         "simulated: true": "several operators are played by one process, with play money",
         "challenge: operator-drawn": "the buyer stayed silent, so the coordinator's secret drew the audits",
     }

@@ -51,6 +51,7 @@ HOUR_MS: Final = 3_600_000
 BACKEND: Final = "numpy"
 INDEPENDENCE_NONE: Final = "independence: none"
 COPIES_REFEREE: Final = "copies: computed by the referee"
+COPIES_HIDDEN: Final = "copies: hidden among the micro jobs"
 
 
 class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,10 +111,10 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def duplicate_rate(self) -> int:
-        """Copies asked for: none by default where every block is audited."""
+        """Copies asked for: none by default where every block is audited, or where the grid says how many there are."""
         if self.duplicates is not None:
             return self.duplicates
-        return 0 if self.audit == PPM else DEFAULT_DUPLICATES
+        return 0 if self.audit == PPM or self.placement is Placement.HIDDEN else DEFAULT_DUPLICATES
 
 
 def make_spec(
@@ -221,6 +222,8 @@ def _labels(wish: Wish, spec: JobSpec, counts: Layout) -> tuple[str, ...]:
         labels.add(NO_DETERRENCE)
         if counts.copies:
             labels.add(COPIES_REFEREE)
+    elif spec.policy.placement is Placement.HIDDEN:
+        labels.add(COPIES_HIDDEN)
     if wish.simulated:
         labels.add("simulated: true")
     return tuple(sorted(labels))

@@ -14,7 +14,7 @@ from math import ceil, comb
 from typing import Final
 
 from tallystick.errors import PolicyError
-from tallystick.job import PPM, JobSpec
+from tallystick.job import PPM, JobSpec, Placement
 from tallystick.primitives.amounts import parse_wei
 from tallystick.slicing import Layout, share
 
@@ -31,6 +31,43 @@ def missed_by_sample(slots: int, forged: int, sampled: int) -> Fraction:
 def missed_by_copies(blocks: int, copies: int, forged: int) -> Fraction:
     """Return the chance that none of ``forged`` blocks is among the ``copies`` drawn of ``blocks``."""
     return Fraction(comb(blocks - forged, copies), comb(blocks, copies))
+
+
+def missed_by_checker(sizes: Sequence[int], forged: Sequence[int], slots: int) -> Fraction:
+    """Return the chance that the checker of a hidden group meets no forged block.
+
+    It executes one block of each member, then others of the group until its ``slots`` are full. With one slot a member
+    and ``m`` forged blocks in one of ``b`` that is 1 - m/b, which is all that a lone forger has to fear of it.
+    """
+    chance = Fraction(1)
+    for size, bad in zip(sizes, forged, strict=True):
+        chance *= missed_by_sample(size, bad, 1)
+    rest = sum(sizes) - len(sizes)
+    return chance * (missed_by_copies(rest, slots - len(sizes), sum(forged)) if chance else 1)
+
+
+def inside(colluding: int, operators: int) -> Fraction:
+    """Return c, the chance that the other execution of a coalition's block lies with the coalition too.
+
+    ``colluding`` of ``operators`` work equally much, and one block is never executed twice by one operator; with many
+    operators c is the coalition's share of the work.
+    """
+    return Fraction(colluding - 1, operators - 1) if operators > 1 else Fraction(0)
+
+
+def unseen_by_copies(placement: Placement, duplicates: Fraction, coalition: Fraction) -> Fraction:
+    """Return the share of a coalition's blocks that it may forge unseen, knowing that no stranger executes them again.
+
+    ``coalition`` is c. Spread, these are the blocks of which it holds both executions, v*c. Hidden, whoever holds a
+    checker knows which blocks of its members are checked, so that a member in league forges the others: c. Audits see
+    both at their own rate.
+    """
+    return coalition if placement is Placement.HIDDEN else duplicates * coalition
+
+
+def copies_of_the_rest(duplicates: Fraction, coalition: Fraction) -> Fraction:
+    """Return v' = v(1-c)/(1-vc): how much of the coalition's other blocks strangers execute again, copies spread."""
+    return duplicates * (1 - coalition) / (1 - duplicates * coalition)
 
 
 def missed_by_audits(sizes: Sequence[int], forged: Sequence[int], audited: int, sampled: int) -> Fraction:
