@@ -25,6 +25,7 @@ TallyError
 │   ├── DuplicateError           the event key is taken; names the first receipt
 │   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError · BlockFullError
 │   └── PolicyError              the verification policy is below what deters
+├── UnmatchedError               too few workers are here that fit an order
 ├── StoreError                   durable storage refused or lost something
 └── ChainError                   a chain is unreachable, another one, or answers nonsense; what was sent may yet land
     └── ChainRefusedError        it answered, and the answer is no

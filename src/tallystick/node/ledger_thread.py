@@ -15,6 +15,7 @@ from typing import Final
 
 from tallystick.errors import BlockFullError, StoreError, TallyError, VerificationError
 from tallystick.ledger.payloads import JobSettled
+from tallystick.ledger.transactions import Transaction
 from tallystick.node.book import Book, Watch
 from tallystick.node.feed import Feed
 from tallystick.node.ports import CheckSettlement, Engine
@@ -77,6 +78,11 @@ class SharedBook(Book):
         self._closed.set()
         self._requests.put(None)
         self._thread.join()
+
+    def entries_of(self, job_id: str) -> tuple[tuple[int, Transaction], ...]:
+        """Return a job's entries with their log positions."""
+        with self.lock:
+            return super().entries_of(job_id)
 
     @property
     def depth(self) -> int:

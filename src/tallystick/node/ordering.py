@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tallystick.errors import UsageError
+from tallystick.errors import PolicyError, UsageError
 from tallystick.job import (
     PPM,
     SIDE_MAX,
@@ -42,6 +42,7 @@ DEFAULT_BLOCK: Final = 256
 DEFAULT_WORKERS: Final = 3
 DEFAULT_DUPLICATES: Final = 62_500
 DEFAULT_AUDIT: Final = 130_000
+AUDIT_STEPS: Final = (250_000, 500_000, PPM)
 BLOCKS_PER_MICROJOB: Final = 16
 MICROJOBS_PER_MACROJOB: Final = 10
 WEI_PER_PIXEL: Final = 10**9
@@ -81,7 +82,8 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``input`` is the SHA-256 of the input file's bytes, a blob of the home. ``operators`` counts who answers for the
     workers; ``dishonest`` of them forge, in demonstrations and tests. ``remote`` workers are recruited when the order
-    is written; ``account`` names the buyer, ``price_max`` the wei that may be locked, empty for any price.
+    is written, at least ``workers_least`` of them; ``account`` names the buyer, ``price_max`` the wei that may be
+    locked, empty for any price. With ``audit_least`` the audit rate is raised to what deters where the asked one would not.
     """
 
     job_id: str
@@ -103,6 +105,8 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account: str = HOME_ACCOUNT
     remote: bool = False
     price_max: str = ""
+    workers_least: int = 1
+    audit_least: bool = False
 
     @property
     def local(self) -> bool:
@@ -177,8 +181,26 @@ def make_spec(
         simulated=wish.simulated,
     )
     order = _with_stakes(msgspec.structs.replace(spec, labels=_labels(wish, spec, layout(spec))), referee_price)
+    if wish.audit_least:
+        order = _deterring(order)
     check_order(order)
     return order
+
+
+def _deterring(spec: JobSpec) -> JobSpec:
+    """Return the order with the first audit rate that deters: the asked one, or a quarter, a half, all of it."""
+    for rate in (spec.policy.audit, *(rate for rate in AUDIT_STEPS if rate > spec.policy.audit)):
+        every = rate == PPM
+        policy = msgspec.structs.replace(
+            spec.policy, audit=rate, audit_blocks=spec.grid.blocks_per_microjob if every else spec.policy.audit_blocks
+        )
+        order = msgspec.structs.replace(spec, policy=policy)
+        try:
+            check_policy(order, layout(order))
+        except PolicyError:
+            continue
+        return order
+    return spec
 
 
 def check_order(spec: JobSpec) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from tallystick.job import JobSpec, Seat, spec_digest
 from tallystick.kernels.raster import raster_digest
 from tallystick.ledger import payloads as say
 from tallystick.ledger.records import Job
-from tallystick.ledger.settlement import Quote, quote
+from tallystick.ledger.settlement import Quote, exposure, quote
 from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, JobPhase
 from tallystick.ledger.transactions import Draft, Transaction
 from tallystick.node.book import Book
@@ -42,6 +43,7 @@ from tallystick.node.team import Bench, LocalTeam, Team
 from tallystick.node.wishes import Wishes
 from tallystick.node.worker import Laborer
 from tallystick.primitives.digests import field_commitment, sha256
+from tallystick.slicing import layout
 
 Hire = Callable[[Wish, int], Laborer]
 """Returns the worker of a seat of this home; the composition root decides who is honest."""
@@ -50,8 +52,8 @@ Hire = Callable[[Wish, int], Laborer]
 class Staff(Protocol):
     """Workers that are not this home's own."""
 
-    def recruit(self, wish: Wish, attempt: int) -> tuple[Seat, ...]:
-        """Return the pool of an attempt (UnmatchedError: too few are here)."""
+    def recruit(self, wish: Wish, without: AbstractSet[str]) -> tuple[Seat, ...]:
+        """Return the pool of an order, leaving some workers out by their keys (UnmatchedError: too few are here)."""
         ...
 
     def team(self, bench: Bench, wish: Wish) -> Team:
@@ -202,9 +204,24 @@ class Node:
             if self.staff is None or wish.local:
                 offer = self._offer(wish, attempt, picture)
             else:
-                offer = self._offer(wish, attempt, picture, self.staff.recruit(wish, attempt))
+                offer = self._recruited(self.staff, wish, attempt, picture)
                 _check_price(offer, int(wish.price_max) if wish.price_max else None)
             (self._lock_first if attempt == 1 and wish.local else self._lock)(offer)
+
+    def _recruited(self, staff: Staff, wish: Wish, attempt: int, picture: Picture) -> Offer:
+        """Write the order for workers who have the bond that it puts at stake."""
+        lacking: frozenset[str] = frozenset()
+        while True:
+            offer = self._offer(wish, attempt, picture, staff.recruit(wish, lacking))
+            counts = layout(offer.spec)
+            short = {
+                place.worker
+                for seat, place in enumerate(offer.spec.pool)
+                if self.book.free_bond(place.worker) < exposure(offer.spec, counts, seat)
+            }
+            if not short:
+                return offer
+            lacking |= short
 
     def _drive(self, wish: Wish, job: Job, picture: Picture | None) -> None:
         if job.phase is not JobPhase.PUBLISHED:
