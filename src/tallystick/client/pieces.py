@@ -1,0 +1,83 @@
+"""What a worker holds of a piece while it works on it, and what it remembers of one it signed for.
+
+Knows one piece. Refuses to know the line and the other pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tallystick.client.stages import Stage, forward
+from tallystick.commitment import Output
+from tallystick.errors import MalformedError
+from tallystick.ledger.transactions import Transaction
+from tallystick.node.worker import Assignment, Posted, Worker
+from tallystick.slicing import block_length
+from tallystick.wire import JobPayload
+
+
+@dataclass(slots=True)
+class Known:
+    """What a worker signed: the order's digest and the root.
+
+    ``owed`` until its leaves were opened, or nobody asks for them; ``logged`` once the node said that it is durable.
+    """
+
+    order: bytes
+    root: bytes
+    owed: bool = True
+    logged: bool = False
+
+
+@dataclass(slots=True)
+class Piece:
+    """A piece in hand; ``sent`` are its entries that were not answered yet, oldest first."""
+
+    name: str
+    payload: JobPayload
+    assignment: Assignment
+    stage: Stage = Stage.COMPUTING
+    outputs: tuple[Output, ...] = ()
+    posted: Posted | None = None
+    sent: list[Transaction] = field(default_factory=list)
+    tries: int = 0
+    told: int = 0
+
+    @property
+    def result(self) -> Posted:
+        """Return what is posted.
+
+        Raises:
+            MalformedError: no root was made yet.
+        """
+        if self.posted is None:
+            raise MalformedError(f"piece {self.name}", "it has no root yet")
+        return self.posted
+
+    def go(self, stage: Stage) -> None:
+        """Go on to a stage.
+
+        Raises:
+            TransitionError: it does not follow.
+        """
+        self.stage = forward(self.stage, stage)
+
+    def renew(self, payload: JobPayload) -> bool:
+        """Take new places and a new lease for the same work; tell whether it is the same."""
+        changed = msgspec.structs.replace(
+            self.payload, input=payload.input, output=payload.output, lease_ends=payload.lease_ends
+        )
+        if changed != payload or payload.input.digest != self.payload.input.digest:
+            return False
+        self.payload = payload
+        return True
+
+
+def delivered(worker: Worker, assignment: Assignment, digests: Sequence[bytes]) -> tuple[Output, ...]:
+    """Return what stands in the leaves about the blocks of a piece, given their SHA-256 in order."""
+    meta = worker.meta(assignment)
+    lengths = [block_length(assignment.spec, assignment.counts, slot.block) for slot in assignment.microjob.slots]
+    return tuple(Output(digest, length, meta) for digest, length in zip(digests, lengths, strict=True))
