@@ -1,0 +1,91 @@
+"""A thread that keeps the anchors of a running node up to its policy. Nothing that fails here stops the node.
+
+Knows when to take the next turn and how to wait for it. Refuses to know what a turn does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from tallystick.errors import TallyError
+from tallystick.node.anchor_outbox import Drawer, Target
+from tallystick.node.anchor_policy import AnchorPolicy
+from tallystick.node.anchor_status import Status
+from tallystick.node.anchoring import Anchoring
+
+STOP_SECONDS: Final = 0.8
+"""A turn that waits for a chain's answer longer than this is left behind: what it sends is in the outbox already."""
+RETRY_MS: Final = 5_000
+
+
+class AnchorLoop:
+    """Takes turns until it is stopped; ``status`` is what the last turn left, for any thread."""
+
+    def __init__(self, anchoring: Anchoring, drawer: Drawer, trouble: Callable[[str], None]) -> None:
+        """Prepare; ``trouble`` hears of what is no business of the chain: the store, or a bug."""
+        self._anchoring, self._drawer, self._trouble = anchoring, drawer, trouble
+        self._wake, self._lock = threading.Event(), threading.Lock()
+        self._stopping, self._asked, self._reload = False, False, False
+        self._thread = threading.Thread(target=self._run, name="anchors", daemon=True)
+        self.status: Status = anchoring.status()
+
+    def start(self) -> None:
+        """Begin to take turns."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, in less than a second; an anchor in flight goes on at the next start."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(STOP_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        """Whether turns are taken."""
+        return self._thread.is_alive()
+
+    def notice(self) -> None:
+        """Hear that the log grew."""
+        self._wake.set()
+
+    def ask(self) -> Status:
+        """Have the newest checkpoint anchored whatever the policy says; returns at once, with how it stands now."""
+        with self._lock:
+            self._asked = True
+        self._wake.set()
+        return self.status
+
+    def set_policy(self, policy: AnchorPolicy) -> None:
+        """Follow another policy from now on."""
+        self._drawer.set_policy(policy)
+        self._wake.set()
+
+    def set_target(self, target: Target) -> None:
+        """Anchor on another chain from now on; one in flight must be final first."""
+        self._drawer.set_target(target)
+        with self._lock:
+            self._reload = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            wait = self._turn()
+            # What arrives meanwhile sets the event again, so that nothing is slept over.
+            self._wake.wait(None if wait is None else wait / 1000)
+            self._wake.clear()
+
+    def _turn(self) -> int | None:
+        with self._lock:
+            asked, reload, self._asked, self._reload = self._asked, self._reload, False, False
+        try:
+            if reload:
+                self._anchoring.reload()
+            wait = self._anchoring.turn(asked=asked)
+            self.status = self._anchoring.status()
+        except (TallyError, OSError) as error:
+            if not self._stopping:
+                self._trouble(f"anchoring: {error}")
+            return RETRY_MS
+        return wait
