@@ -115,8 +115,16 @@ class Tiles(Protocol):
         """Return the checkpoint that readers see, None when there is none."""
         ...
 
+    def durable(self) -> str | None:
+        """Return a checkpoint up to which every tile survived whatever happened, None when there is none."""
+        ...
+
     def publish(self, files: Iterable[tuple[TileName, bytes]], checkpoint: str) -> None:
         """Write what a growth of the log adds, in order, the checkpoint last."""
+        ...
+
+    def repair(self, files: Iterable[tuple[TileName, bytes]], checkpoint: str) -> None:
+        """Publish after a start: what stands may be torn, so it is compared with what is given."""
         ...
 
 

@@ -208,11 +208,13 @@ class SoloEngine:
         self._repair_tiles(size)
 
     def _repair_tiles(self, size: int) -> None:
-        """Publish what a crash between COMMIT and publishing left out."""
-        seen = self._tiles.published()
-        self._published = 0 if seen is None else self._agreed_size(seen, size)
-        if size and seen != self.checkpoint():
-            self._publish(self.checkpoint())
+        """Publish what a crash left out or tore: up to their durable mark tiles are sound, from there they are checked."""
+        seen, mark = self._tiles.published(), self._tiles.durable()
+        covered = [0 if note is None else self._agreed_size(note, size) for note in (seen, mark)]
+        self._published = covered[1]
+        if size and not seen == mark == self.checkpoint():
+            self._tiles.repair(growth(self.tree, self._published, size, self.entry), self.checkpoint())
+            self._published = size
 
     def _agreed_size(self, note: str, size: int) -> int:
         """Return how much of the log a published checkpoint covers; one that this log never signed covers nothing.

@@ -209,6 +209,14 @@ class SimulatedTiles:
             self.disk.act("tile", partial(self.disk.tiles.update, {name.path: data}))
         self.disk.act("tile.checkpoint", lambda: self.disk.tiles.update(checkpoint=checkpoint.encode()))
 
+    def durable(self) -> str | None:
+        """Return the checkpoint that readers see: what was written here stays."""
+        return self.published()
+
+    def repair(self, files: Iterable[tuple[TileName, bytes]], checkpoint: str) -> None:
+        """Write tiles, the checkpoint last."""
+        self.publish(files, checkpoint)
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDesk:
