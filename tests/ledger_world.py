@@ -40,15 +40,15 @@ from tallystick.ledger.records import (
     supply,
 )
 from tallystick.ledger.settled import results_root, settled_results
-from tallystick.ledger.settlement import Counted, exposure, quote, settle
+from tallystick.ledger.settlement import Counted, quote, settle, stakes
 from tallystick.ledger.transactions import Draft, Transaction, decode, sign
 from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import SigningKey
 from tallystick.primitives.merkle import CompactRange, leaf_hash
-from tallystick.slicing import Plan, layout, plan
+from tallystick.slicing import Move, Plan, layout, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, plan_seed
 from tallystick.verification.judge import judge, wanted
-from tallystick.verification.verdict import Evidence, Judgement, Submission
+from tallystick.verification.verdict import Evidence, Judgement, Submission, WorkerCount
 from tests.orders import START, honest, key, make_order, references
 
 COORDINATOR: Final = key("coordinator")
@@ -305,6 +305,14 @@ class Run:
             self.submissions.setdefault(index, honest(self.spec, self.plan, index))
             self.world.send((key(f"worker {self.plan.microjobs[index].seat}"), self.result_payload(index)))
 
+    def moved_payload(self, index: int, seat: int) -> say.MicroJobReassigned:
+        return say.MicroJobReassigned(microjob=index, seat=seat, occurred_at=self.world.now, **self.named())
+
+    def move(self, index: int, seat: int) -> None:
+        """Give a micro job to another seat."""
+        self.world.send((COORDINATOR, self.moved_payload(index, seat)))
+        self.plan = reassign(self.plan, [Move(index, seat)])
+
     def closed_payload(self, missing: Iterable[int] = ()) -> say.UploadsClosed:
         roots = [self._posted_root(index) for index in range(self.plan.layout.microjobs)]
         return say.UploadsClosed(
@@ -363,9 +371,11 @@ class Run:
     def settled_payload(self) -> say.JobSettled:
         """The settlement that follows from the evidence."""
         judgement, counts = self.judgement(), layout(self.spec)
+        known = {each.worker.hex(): each for each in judgement.workers}
+        tallies = [known.get(place.worker, WorkerCount(b"", 0, 0, 0, 0, 0)) for place in self.spec.pool]
         lines = [
-            Counted(each.worker.hex(), each.accepted, each.refuted, each.unavailable, each.faulted, each.absent)
-            for each in judgement.workers
+            Counted(place.worker, each.accepted, each.refuted, each.unavailable, each.faulted, each.absent)
+            for place, each in zip(self.spec.pool, tallies, strict=True)
         ]
         referee = judgement.referee
         division = settle(
@@ -374,7 +384,7 @@ class Run:
             lines,
             checked=referee.copies + referee.audited,
             redone=referee.redone,
-            bonds=[exposure(self.spec, counts, seat) for seat in range(len(lines))],
+            bonds=stakes(self.spec, [each.seat for each in self.plan.microjobs]),
         )
         results = settled_results(self.evidence(), judgement, [None] * counts.microjobs)
         return say.JobSettled(

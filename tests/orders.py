@@ -146,7 +146,7 @@ def honest(spec: JobSpec, drawn: Plan, index: int) -> Submission:
 
 def computed(spec: JobSpec, drawn: Plan, index: int, instead: Mapping[int, Output]) -> Submission:
     """What a worker leaves behind that commits to, delivers and opens these outputs in place of the right ones."""
-    who = worker_key(spec, index)
+    who = key(f"worker {drawn.microjobs[index].seat}")
     outputs = tuple(
         instead.get(slot, right(spec, drawn, each.block)) for slot, each in enumerate(drawn.microjobs[index].slots)
     )

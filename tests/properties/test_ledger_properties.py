@@ -19,7 +19,7 @@ from tallystick.ledger.records import Escrow
 from tallystick.ledger.settlement import Counted, audited_blocks_max, exposure, quote, settle
 from tallystick.ledger.states import UPLOADED_PHASES, EscrowState, JobPhase
 from tallystick.primitives.keys import SigningKey
-from tallystick.slicing import layout
+from tallystick.slicing import Move, layout, reassign
 from tests.ledger_world import ARBITER, COORDINATOR, REQUESTER, STRANGER, Run, World, make_run
 from tests.orders import DEADLINES, forging, honest, key, make_order
 
@@ -45,11 +45,32 @@ class Life:
     def live(self, steps: int = 80) -> Life:
         """Do this many things and check the money after each."""
         deeds = (self.advance, self.advance, self.post, self.close_late, self.wait, self.leave, self.dispute)
-        deeds += (self.resolve, self.transfer, self.bond, self.settle_falsely, self.fail)
+        deeds += (self.resolve, self.transfer, self.bond, self.settle_falsely, self.fail, self.move, self.move)
         for _ in range(steps):
             self.source.choice(deeds)(self.source.choice(self.runs))
             self.world.check_money()
+            self.check_locks()
         return self
+
+    def check_locks(self) -> None:
+        """Of every bond exactly the stakes are locked of the micro jobs that lie with it in open jobs."""
+        due: Counter[int] = Counter()
+        for run in self.runs:
+            escrow = self.world.state.get(f"escrow/{run.spec.job_id}/1")
+            if hasattr(run, "plan") and isinstance(escrow, Escrow) and escrow.state in OPEN:
+                due.update(dict.fromkeys(range(3), 0))
+                for microjob in run.plan.microjobs:
+                    due[microjob.seat] += int(run.spec.policy.stake)
+        assert [self.world.node(seat).locked for seat in range(3)] == [str(due[seat]) for seat in range(3)]
+
+    def move(self, run: Run) -> None:
+        """Give a micro job away, or try to."""
+        if not hasattr(run, "plan"):
+            return
+        who = COORDINATOR if self.source.random() < 0.9 else self.source.choice(PEOPLE)
+        index, seat = self.source.randrange(run.plan.layout.microjobs + 1), self.source.randrange(4)
+        if self.attempt(who, run.moved_payload(index, seat)):
+            run.plan = reassign(run.plan, [Move(index, seat)])
 
     def attempt(self, who: SigningKey, payload: say.Payload) -> bool:
         """Say something; a refusal must be of the two documented kinds and change nothing."""
@@ -182,9 +203,15 @@ def test_these_lives_go_every_way_there_is() -> None:
     assert {before for before, _ in ways} == final | OPEN
     assert {after for _, after in ways} == final
     said = sum((life.accepted for life in lives), Counter[str]())
-    assert {"SubmitResult", "EscrowReleased", "EscrowRefunded", "EscrowDisputed", "EscrowResolved", "JobFailed"} <= set(
-        said
-    )
+    assert {
+        "SubmitResult",
+        "EscrowReleased",
+        "EscrowRefunded",
+        "EscrowDisputed",
+        "EscrowResolved",
+        "JobFailed",
+        "MicroJobReassigned",
+    } <= set(said)
 
 
 @st.composite

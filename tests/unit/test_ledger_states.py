@@ -111,6 +111,7 @@ def said(event: type, run: Run) -> tuple[object, say.Payload]:
         say.JobScheduled: run.scheduled_payload,
         say.JobStarted: lambda: say.JobStarted("job-1", 1, 0),
         say.JobProgressUpdate: lambda: run.progress_payload(1),
+        say.MicroJobReassigned: lambda: run.moved_payload(0, 1),
         say.UploadsClosed: finished.closed_payload,
         say.ChallengeDrawn: finished.drawn_payload,
         say.JobSettled: finished.settled_payload,
