@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,12 +32,30 @@ BOB: Final = SigningKey(sha256(b"bob")).address
 TRANSFER_GAS: Final = 21_000
 
 
-def engine(disk: Disk | None = None, gas_limit: int = GAS_LIMIT, **options: Any) -> SoloEngine:  # noqa: ANN401
-    """An engine over a simulated disk."""
+class WatchedStore(SimulatedStore):
+    """A store that notes which stretches of entries are read."""
+
+    read: list[tuple[int, int]]
+
+    def entries(self, start: int, stop: int) -> Iterator[bytes]:
+        if start < stop:
+            self.read.append((start, stop))
+        return super().entries(start, stop)
+
+
+def engine(
+    disk: Disk | None = None,
+    gas_limit: int = GAS_LIMIT,
+    watched: list[tuple[int, int]] | None = None,
+    **options: Any,  # noqa: ANN401
+) -> SoloEngine:
+    """An engine over a simulated disk; ``watched`` takes what it reads."""
     held, genesis = disk or Disk(), msgspec.structs.replace(IDENTITY.genesis(START), gas_limit=gas_limit)
-    return SoloEngine(
-        IDENTITY.parameters(genesis), SimulatedStore(held), SimulatedTiles(held), SimulatedClock(START + 5), **options
-    )
+    store = SimulatedStore(held)
+    if watched is not None:
+        store = WatchedStore(held)
+        object.__setattr__(store, "read", watched)
+    return SoloEngine(IDENTITY.parameters(genesis), store, SimulatedTiles(held), SimulatedClock(START + 5), **options)
 
 
 def pay(amount: int = 1, to: str = BOB, key: SigningKey = FAUCET) -> Draft:
@@ -257,16 +275,21 @@ def test_readers_see_committed_state_only() -> None:
     assert (seen, held(book)) == ([0, 0], 9)
 
 
+def stand(book: SoloEngine) -> tuple[Any, ...]:
+    """Where an engine stands: records, position, tree, and all that its index says."""
+    index = book.index
+    found = [index.find(sha256(entry)) for entry in disk_of(book).entries]
+    return (
+        book.view.records,
+        book.position,
+        [book.tree.root(size) for size in range(book.tree.size + 1)],
+        (index.headers, index.jobs, index.nodes, index.anchors, index.newest_event, found),
+    )
+
+
 def same_state(one: SoloEngine, two: SoloEngine) -> bool:
     """Whether two engines stand at the same place with the same records."""
-    return (one.view.records, one.position, one.tree.root(), one.index.headers, one.index.jobs, one.index.nodes) == (
-        two.view.records,
-        two.position,
-        two.tree.root(),
-        two.index.headers,
-        two.index.jobs,
-        two.index.nodes,
-    )
+    return stand(one) == stand(two)
 
 
 @pytest.mark.parametrize("every", [1, 7, 20, 10_000])
@@ -274,9 +297,9 @@ def test_a_snapshot_and_a_replay_give_the_same_state(every: int) -> None:
     world = World(0, cast={1: cheating(Cheat.FORGE)}, executor=KERNEL, snapshot_every=every)
     world.accept(PICTURE, **ALL)
     world.node.run("job-1")
-    assert (world.disk.snapshot is not None) == (every < len(world.disk.entries))
+    assert bool(world.disk.snapshot) == (every < len(world.disk.entries))
     restored = World(0, disk=world.disk, executor=KERNEL).engine
-    world.disk.snapshot = None
+    world.disk.snapshot.clear()
     replayed = World(0, disk=world.disk, executor=KERNEL).engine
     assert same_state(restored, world.engine)
     assert same_state(replayed, world.engine)
@@ -291,15 +314,60 @@ def test_a_restored_engine_goes_on_as_one_that_never_stopped() -> None:
     assert one.meta == two.meta
 
 
-def test_a_damaged_snapshot_counts_for_nothing() -> None:
-    disk = filled(4, snapshot_every=1)
-    assert disk.snapshot is not None
-    size, data = disk.snapshot
-    for at in (0, 40, len(data) // 2, len(data) - 1):
-        disk.snapshot = (size, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-        assert held(engine(disk)) == 4 * 10 + 1 + 2 + 3 + 4
-    disk.snapshot = (size + 100, data)
-    assert held(engine(disk)) == 50
+def test_a_start_reads_only_what_came_after_the_snapshot() -> None:
+    disk = filled(10, snapshot_every=9)
+    read: list[tuple[int, int]] = []
+    book = engine(disk, watched=read)
+    assert read == [(27, 30)]
+    disk.snapshot.clear()
+    assert same_state(engine(disk), book)
+
+
+@pytest.mark.parametrize("piece", [0, 1, 2, 3])
+def test_a_damaged_piece_counts_for_nothing_and_neither_does_what_follows_it(piece: int) -> None:
+    disk = filled(13, snapshot_every=9)
+    right, pieces = engine(disk), list(disk.snapshot)
+    assert [size for size, _ in pieces] == [9, 18, 27, 36]
+    size, data = pieces[piece]
+    damages = [flip(data, at) for at in (*range(0, 300, 7), len(data) // 2, len(data) - 1)]
+    for damaged in (*damages, data[:31], data[:-1], data + b"0", b"", pieces[piece - 1][1]):
+        read: list[tuple[int, int]] = []
+        disk.snapshot = [(at, damaged if at == size else held) for at, held in pieces]
+        assert same_state(engine(disk, watched=read), right)
+        assert read[0] == (9 * piece, 39)
+    disk.snapshot = [each for each in pieces if each[0] != size]
+    assert same_state(engine(disk), right)
+
+
+def test_a_snapshot_goes_on_behind_its_last_good_piece() -> None:
+    disk = filled(13, snapshot_every=9)
+    size, data = disk.snapshot[2]
+    disk.snapshot[2] = (size, flip(data, 100))
+    book = engine(disk, snapshot_every=9)
+    book.run([Submission((pay(1), pay(10)))])
+    assert [size for size, _ in disk.snapshot] == [9, 18, 42]
+    read: list[tuple[int, int]] = []
+    assert same_state(engine(disk, watched=read), book)
+    assert read == []
+
+
+def test_a_snapshot_beyond_the_log_counts_for_nothing() -> None:
+    disk, longer = filled(4, snapshot_every=1), filled(5, snapshot_every=100)
+    engine(longer).snapshot()
+    disk.snapshot = longer.snapshot
+    assert same_state(engine(disk), engine(filled(4)))
+
+
+def test_a_snapshot_whose_records_the_rules_never_gave_leads_nowhere() -> None:
+    """It is whole, and its leaves are right; but the blocks that follow do not fit it, and the entries count."""
+    disk, longer = filled(4), filled(5)
+    book: Any = engine(disk)
+    book._merge({account_key(FAUCET.address): Account(str(SUPPLY), 7)})
+    book.snapshot()
+    disk.entries, disk.meta, disk.tiles = longer.entries, longer.meta, longer.tiles
+    read: list[tuple[int, int]] = []
+    assert same_state(engine(disk, watched=read), engine(longer))
+    assert read == [(12, 15), (0, 15)]
 
 
 def test_a_snapshot_that_cannot_be_kept_loses_no_entry() -> None:
@@ -397,16 +465,16 @@ def test_another_history_of_the_same_length_is_refused() -> None:
         engine(disk)
 
 
-def test_the_snapshot_of_another_history_is_refused() -> None:
+def test_the_snapshot_of_another_history_counts_for_nothing() -> None:
     disk, other = filled(3, snapshot_every=9), Disk()
     book = engine(other, snapshot_every=9)
     for number in range(3):
         book.run([Submission((pay(number + 100), pay(10)))])
-    assert disk.snapshot is not None
-    assert other.snapshot is not None
+    right = engine(disk)
+    assert disk.snapshot
+    assert other.snapshot
     disk.snapshot = other.snapshot
-    with pytest.raises(StoreError, match="damaged"):
-        engine(disk)
+    assert same_state(engine(disk), right)
 
 
 def test_a_checkpoint_always_extends_the_one_before() -> None:
@@ -431,17 +499,27 @@ def flip(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
+def reading(disk: Disk) -> None:
+    """Open, and read every entry."""
+    book = engine(disk)
+    list(book.entries(0, book.tree.size))
+
+
 @pytest.mark.parametrize("snapshot_every", [10_000, 4])
-def test_any_flipped_byte_of_an_entry_is_refused_at_open(snapshot_every: int) -> None:
+def test_any_flipped_byte_of_an_entry_is_refused(snapshot_every: int) -> None:
+    """At open where it is folded in again, when it is read where the snapshot stands for it."""
     disk = filled(3, snapshot_every=snapshot_every)
-    right = list(disk.entries)
+    right, covered = list(disk.entries), sum(size for size, _ in disk.snapshot)
+    assert covered == (6 if snapshot_every == 4 else 0)
     for index, entry in enumerate(right):
         for at in range(0, len(entry), 37):
             disk.entries[index] = flip(entry, at)
             with pytest.raises(StoreError, match=r"damaged|without a block header"):
-                engine(disk)
+                engine(disk).entry(index) if index < covered else engine(disk)
+            with pytest.raises(StoreError, match=r"damaged|without a block header"):
+                reading(disk)
         disk.entries[index] = entry
-    engine(disk)
+    reading(disk)
 
 
 DAMAGES: Final[dict[str, Callable[[Disk], object]]] = {
@@ -469,11 +547,11 @@ def foreign_checkpoint(disk: Disk) -> bytes:
 
 @pytest.mark.parametrize("snapshot_every", [10_000, 4])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_refused_at_open(damage: str, snapshot_every: int) -> None:
+def test_damage_is_refused(damage: str, snapshot_every: int) -> None:
     disk = filled(3, snapshot_every=snapshot_every)
     DAMAGES[damage](disk)
     with pytest.raises(StoreError) as refused:
-        engine(disk)
+        reading(disk)
     assert "\n" not in str(refused.value)
     assert disk.acts == filled(3, snapshot_every=snapshot_every).acts, "nothing is written to what is damaged"
 

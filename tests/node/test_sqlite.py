@@ -49,7 +49,7 @@ def content(store: SqliteStore) -> tuple[Any, ...]:
     return (
         list(store.entries(0, store.size())),
         store.checkpoint(),
-        store.snapshot(),
+        list(store.snapshot()),
         store.genesis(),
         {key: store.private(key) for key in store.private_keys("")},
     )
@@ -60,21 +60,46 @@ def test_what_was_appended_is_there_after_reopening(path: Path) -> None:
         store.create(b"genesis")
         store.append(batch(0))
         store.append(batch(2, count=3))
-        store.save_snapshot(2, b"snapshot")
-        store.save_snapshot(5, b"newer")
+        store.save_snapshot(0, 2, b"snapshot")
+        store.save_snapshot(2, 5, b"newer")
         store.put_private([("a/1", b"x"), ("a/2", b"y"), ("note/0", None), ("absent", None)])
         before = content(store)
     with opened(path) as store:
         assert content(store) == before
-        assert (store.size(), store.checkpoint(), store.snapshot()) == (5, "checkpoint 5", (5, b"newer"))
+        assert (store.size(), store.checkpoint()) == (5, "checkpoint 5")
+        assert list(store.snapshot()) == [b"snapshot", b"newer"]
         assert store.private_keys("a/") == ("a/1", "a/2")
         assert (store.private("note/0"), store.private("note/2")) == (None, b"private")
 
 
 def test_every_commit_is_flushed(path: Path) -> None:
     with opened(path) as store:
-        assert store._db.execute("pragma journal_mode").fetchall() == [("wal",)]
-        assert store._db.execute("pragma synchronous").fetchall() == [(2,)]
+        assert store._write.db.execute("pragma journal_mode").fetchall() == [("wal",)]
+        assert store._write.db.execute("pragma synchronous").fetchall() == [(2,)]
+
+
+def test_a_piece_of_a_snapshot_replaces_whatever_went_beyond_where_it_begins(path: Path) -> None:
+    with opened(path) as store:
+        for first in range(0, 50, 10):
+            store.save_snapshot(first, first + 10, b"%d" % first)
+        assert list(store.snapshot()) == [b"0", b"10", b"20", b"30", b"40"]
+        store.save_snapshot(20, 45, b"other")
+        assert list(store.snapshot()) == [b"0", b"10", b"other"]
+        store.save_snapshot(0, 60, b"whole")
+        assert list(store.snapshot()) == [b"whole"]
+
+
+def test_a_file_from_before_snapshots_came_in_pieces_is_read_and_gets_pieces(path: Path) -> None:
+    with opened(path) as store:
+        store.append(batch(0))
+        store._write.db.execute("drop table piece")
+        store._write.db.execute("create table snapshot(id integer primary key check (id = 1), size integer, data blob)")
+    with opened(path, read_only=True) as store:
+        assert list(store.snapshot()) == []
+        assert store.size() == 2
+    with opened(path) as store:
+        store.save_snapshot(0, 2, b"piece")
+        assert list(store.snapshot()) == [b"piece"]
 
 
 def test_a_prefix_is_no_pattern(path: Path) -> None:
@@ -123,8 +148,8 @@ def test_a_batch_that_fails_in_the_middle_leaves_nothing(path: Path) -> None:
 
 def full(store: SqliteStore) -> None:
     """Let the database grow no more than it has: what a full disk looks like."""
-    pages = store._db.execute("pragma page_count").fetchall()[0][0]
-    store._db.execute(f"pragma max_page_count={pages}")
+    pages = store._write.db.execute("pragma page_count").fetchall()[0][0]
+    store._write.db.execute(f"pragma max_page_count={pages}")
 
 
 def test_a_full_disk_acknowledges_nothing_and_later_goes_on(path: Path) -> None:
@@ -135,12 +160,12 @@ def test_a_full_disk_acknowledges_nothing_and_later_goes_on(path: Path) -> None:
         for write in (
             lambda: store.append(batch(2, count=50, size=5000)),
             lambda: store.put_private([("big", b"x" * 100_000)]),
-            lambda: store.save_snapshot(2, b"x" * 100_000),
+            lambda: store.save_snapshot(0, 2, b"x" * 100_000),
         ):
             with pytest.raises(StoreError):
                 write()
             assert content(store) == before
-        store._db.execute("pragma max_page_count=1000000")
+        store._write.db.execute("pragma max_page_count=1000000")
         store.append(batch(2, count=50, size=5000))
     with opened(path) as store:
         assert store.size() == 52
@@ -189,7 +214,7 @@ def test_an_engine_over_a_full_disk_acknowledges_nothing(tmp_path: Path) -> None
         with pytest.raises(StoreError):
             book.log([payments])
         assert (heard, store.size(), book.engine.position.tree.size) == ([], 0, 0)
-        store._db.execute("pragma max_page_count=1000000")
+        store._write.db.execute("pragma max_page_count=1000000")
         book.log([payments])
         assert heard == list(range(401))
     with read_home(tmp_path / "home") as reading:
@@ -204,7 +229,7 @@ def test_a_file_that_may_not_be_written_is_refused(path: Path) -> None:
         for write in (
             lambda: store.append(batch(2)),
             lambda: store.put_private([("a", b"x")]),
-            lambda: store.save_snapshot(2, b"x"),
+            lambda: store.save_snapshot(0, 2, b"x"),
         ):
             with pytest.raises(StoreError):
                 write()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tallystick.errors import MalformedError
+from tallystick.primitives.canonical import Count
 from tallystick.primitives.digests import sha256
 
 KEY_BYTES: Final = 8
@@ -49,10 +50,10 @@ _EVENTS = frozenset({"JobSubmitted", "JobScheduled", "JobStarted", "JobProgressU
 class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an index learned from a stretch of the log; positions are those of the whole log."""
 
-    headers: list[int]
-    jobs: dict[str, list[int]]
-    nodes: dict[str, list[int]]
-    anchors: list[int] = []
+    headers: list[Count]
+    jobs: dict[str, list[Count]]
+    nodes: dict[str, list[Count]]
+    anchors: list[Count] = []
     newest_event: int = -1
 
 

@@ -34,7 +34,7 @@ class Batch:
 
 
 class Store(Protocol):
-    """Durable bytes of one ledger; one writer."""
+    """Durable bytes of one ledger: one process writes, any of its threads may read and keep private values."""
 
     def genesis(self) -> bytes | None:
         """Return the genesis document, None for an empty store."""
@@ -60,12 +60,12 @@ class Store(Protocol):
         """Return the newest durable checkpoint."""
         ...
 
-    def snapshot(self) -> tuple[int, bytes] | None:
-        """Return the newest snapshot and how many entries it covers."""
+    def snapshot(self) -> Iterator[bytes]:
+        """Yield the pieces of the snapshot, in order."""
         ...
 
-    def save_snapshot(self, size: int, data: bytes) -> None:
-        """Make a snapshot durable; it replaces the older one."""
+    def save_snapshot(self, first: int, size: int, data: bytes) -> None:
+        """Make a piece over entries ``first`` to ``size`` durable; it replaces whatever went beyond ``first``."""
         ...
 
     def private(self, key: str) -> bytes | None:
@@ -77,7 +77,7 @@ class Store(Protocol):
         ...
 
     def put_private(self, values: Sequence[tuple[str, bytes | None]]) -> None:
-        """Make private values durable, None deletes."""
+        """Make private values durable, None deletes; threads that call at one time share the flush."""
         ...
 
 

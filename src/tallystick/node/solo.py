@@ -1,46 +1,29 @@
 """The embedded engine: one sequencer, group commit, no empty blocks. Not Byzantine fault tolerant, and never called so.
 
 ABCI-shaped: check, propose, process, finalize, commit, snapshot. State is a fold over the log; readers see committed
-state only, since a block's writes are merged after the store's COMMIT and dropped when it fails.
+state only, since a block's writes are merged after the store's COMMIT and dropped when it fails. A start follows the
+snapshot: it reads the entries that came after it, and every older entry is held against its leaf when it is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import msgspec
+from collections.abc import Iterator, Mapping, Sequence
 
 from tallystick.errors import StoreError, TallyError, VerificationError
 from tallystick.ledger import machine
-from tallystick.ledger.block import Tip
-from tallystick.ledger.fold import Position, initial_records, replay_block, start
+from tallystick.ledger.fold import initial_records, replay_block, start
 from tallystick.ledger.genesis import Genesis
 from tallystick.ledger.payloads import BlockHeader, JobSettled
-from tallystick.ledger.records import AnyRecord, Record
+from tallystick.ledger.records import Record
 from tallystick.ledger.transactions import Transaction, decode
-from tallystick.node.index import LogIndex
 from tallystick.node.ports import Batch, CheckSettlement, Clock, Store, Tiles
 from tallystick.node.sequencer import Block, Outcome, Parameters, Submission, make_block
-from tallystick.primitives import canonical
-from tallystick.primitives.digests import sha256
-from tallystick.primitives.merkle import CompactRange, leaf_hash
+from tallystick.node.snapshot import Folded, Kept, restore, spell_piece
+from tallystick.primitives.merkle import leaf_hash
 from tallystick.primitives.notes import Checkpoint, NoteVerifier, open_note
 from tallystick.receipts.log import TILE_WIDTH, growth
-from tallystick.receipts.proofs import LogTree
 
 SNAPSHOT_EVERY = 20_000
-_DIGEST_BYTES = 32
-
-
-class _Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A folded state: where the ledger stood, and every record."""
-
-    height: int
-    header: str
-    state_root: str
-    time: int
-    tree: tuple[str, ...]
-    records: dict[str, AnyRecord]
 
 
 class Committed:
@@ -86,13 +69,14 @@ class SoloEngine:
             raise StoreError(
                 "the keys of this home are not the ones that its ledger names: put the right keystore back"
             )
-        self.view = Committed(initial_records(parameters.genesis))
-        self.position = start(parameters.genesis)
-        self.tree = LogTree()
-        self.index = LogIndex()
-        self._bundle: dict[int, bytes] = {}
-        self._snapshot_size = 0
         self._open()
+
+    def _stand(self, folded: Folded, kept: Kept) -> None:
+        """Stand where the log was folded to, of which the snapshot keeps so much."""
+        self.view = Committed(folded.records)
+        self.position, self.tree, self.index = folded.position, folded.tree, folded.index
+        self._kept, self._changed = kept, dict[str, Record]()
+        self._bundle: dict[int, bytes] = {}
 
     def check(self, transaction: Transaction) -> None:
         """Check chain and signature of an entry that somebody sent."""
@@ -119,16 +103,29 @@ class SoloEngine:
         return block.header.digest
 
     def commit(self, block: Block) -> None:
-        """Make the block durable, then let readers see it, then publish its tiles."""
+        """Make the block durable, let readers see it, and ``tend``; what tending raises takes nothing back."""
+        self.write(block)
+        self.tend()
+
+    def write(self, block: Block) -> None:
+        """Make the block durable, then let readers see it. When this raises, nothing of it happened."""
         self._store.append(Batch(block.first, block.entries, block.checkpoint, block.private))
-        self.view.records.update(block.writes)
+        self._merge(block.writes)
         self.position = block.position
         for index, entry in enumerate(block.entries, block.first):
             self._note(index, entry)
+
+    def tend(self) -> None:
+        """Publish tiles and keep a snapshot, each when it is due; what fails now is made up by a later call."""
         if self._clock.now() >= self._publish_from:
-            self._publish(block.checkpoint)
-        if self.position.tree.size - self._snapshot_size >= self._snapshot_every:
+            self.publish()
+        if self.tree.size - self._kept.size >= self._snapshot_every:
             self.snapshot()
+
+    def _merge(self, writes: Mapping[str, Record]) -> None:
+        """Take a block's writes into the state, and into what the next piece of the snapshot holds."""
+        self.view.records.update(writes)
+        self._changed.update(writes)
 
     def _note(self, index: int, entry: bytes) -> None:
         """Take one durable entry into the tree, the index, and the bundle that tiles are cut from."""
@@ -150,9 +147,24 @@ class SoloEngine:
         self._publish_from = self._clock.now() + self._publish_every
 
     def entry(self, index: int) -> bytes:
-        """Return one durable entry."""
+        """Return one durable entry, held against its leaf when it is read from the store.
+
+        Raises:
+            StoreError: it is damaged, or missing.
+        """
         held = self._bundle.get(index)
-        return next(self._store.entries(index, index + 1)) if held is None else held
+        return next(self.entries(index, index + 1)) if held is None else held
+
+    def entries(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield durable entries in order, each held against its leaf.
+
+        Raises:
+            StoreError: one is damaged, or missing.
+        """
+        for index, entry in enumerate(self._store.entries(start, stop), start):
+            if leaf_hash(entry) != self.tree.leaf(index):
+                raise StoreError(f"entry {index} of the ledger file is damaged: restore it from a backup")
+            yield entry
 
     def run(
         self, submissions: Sequence[Submission], check_settlement: CheckSettlement | None = None
@@ -167,20 +179,13 @@ class SoloEngine:
         return proposed.outcomes, proposed
 
     def snapshot(self) -> None:
-        """Keep the folded state, so that the next start replays less."""
-        tip, tree = self.position.tip, self.position.tree
-        data = canonical.encode(
-            {
-                "header": tip.header.hex(),
-                "height": tip.height,
-                "records": self.view.records,
-                "state_root": tip.state_root.hex(),
-                "time": tip.time,
-                "tree": [digest.hex() for digest in tree.hashes],
-            }
-        )
-        self._store.save_snapshot(tree.size, sha256(data) + data)
-        self._snapshot_size = tree.size
+        """Keep what was folded since the last snapshot, so that the next start replays less."""
+        if self._kept.size < self.tree.size:
+            folded = Folded(self.position, self.view.records, self.tree, self.index)
+            kept, data = spell_piece(self._kept, folded, self._changed)
+            self._store.save_snapshot(self._kept.size, kept.size, data)
+            self._kept, self._changed = kept, {}
+            self.index.settle()
 
     def checkpoint(self) -> str:
         """Return the newest checkpoint.
@@ -196,16 +201,28 @@ class SoloEngine:
     def _open(self) -> None:
         size = self._store.size()
         try:
-            begin = self._restore(size)
-            for index, entry in enumerate(self._store.entries(0, begin)):
-                self._note(index, entry)
-            self._replay(begin, size)
-            self._check_checkpoint(size)
+            folded = self._nothing()
+            self._stand(folded, restore(folded, self._store.snapshot(), size))
+            self._fold(size)
         except StoreError:
             raise
         except TallyError as error:
             raise StoreError(f"the ledger file is damaged, restore it from a backup: {error}") from error
         self._repair_tiles(size)
+
+    def _fold(self, size: int) -> None:
+        """Fold in what came after the snapshot; one that leads nowhere counts for nothing, since the entries count."""
+        try:
+            self._replay(self.tree.size, size)
+            self._check_checkpoint(size)
+        except TallyError:
+            if not self._kept.size:
+                raise
+            self._stand(self._nothing(), Kept())
+            self._fold(size)
+
+    def _nothing(self) -> Folded:
+        return Folded(start(self.genesis), initial_records(self.genesis))
 
     def _repair_tiles(self, size: int) -> None:
         """Publish what a crash left out or tore: up to their durable mark tiles are sound, from there they are checked."""
@@ -234,19 +251,6 @@ class SoloEngine:
             )
         return held.size
 
-    def _restore(self, size: int) -> int:
-        """Begin with the snapshot, and return how many entries it covers; a damaged one counts for nothing."""
-        kept = self._store.snapshot()
-        if kept is None or kept[0] > size or sha256(kept[1][_DIGEST_BYTES:]) != kept[1][:_DIGEST_BYTES]:
-            return 0
-        covered, data = kept
-        snapshot = canonical.decode(data[_DIGEST_BYTES:], _Snapshot, what="snapshot", bytes_max=1 << 40)
-        tip = Tip(snapshot.height, bytes.fromhex(snapshot.header), bytes.fromhex(snapshot.state_root), snapshot.time)
-        tree = CompactRange(covered, tuple(bytes.fromhex(digest) for digest in snapshot.tree))
-        self.position, self._snapshot_size = Position(tip, tree), covered
-        self.view = Committed(dict(snapshot.records))
-        return covered
-
     def _replay(self, start_at: int, stop: int) -> None:
         """Apply every block after the snapshot again."""
         pending: list[bytes] = []
@@ -256,7 +260,7 @@ class SoloEngine:
             if b'"type":"BlockHeader"' in entry and isinstance(decode(entry).payload, BlockHeader):
                 replayed = replay_block(self.parameters.genesis, self.position, self.view, pending)
                 self.position = replayed.position
-                self.view.records.update(replayed.writes)
+                self._merge(replayed.writes)
                 pending = []
         if pending:
             raise StoreError(f"the log ends in {len(pending)} entries without a block header")

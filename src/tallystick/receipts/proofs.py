@@ -52,6 +52,30 @@ class LogTree:
         for leaf in leaf_hashes:
             self.append(leaf)
 
+    def extend_packed(self, leaves: bytes | memoryview) -> None:
+        """Add leaf hashes that lie one behind the other, 32 bytes each; faster than one by one.
+
+        Raises ``ValueError`` unless they fill the bytes.
+        """
+        if len(leaves) % _SIZE:
+            msg = f"{len(leaves)} bytes are no row of leaf hashes"
+            raise ValueError(msg)
+        levels = self._levels
+        levels[0] += leaves
+        self.size += len(leaves) // _SIZE
+        height = 0
+        while self.size >> height + 1:
+            if height + 1 == len(levels):
+                levels.append(bytearray())
+            done, pairs = len(levels[height + 1]) // _SIZE, self.size >> height + 1
+            with memoryview(levels[height]) as level:
+                fresh = [
+                    _sha256(b"\x01" + level[at : at + 2 * _SIZE]).digest()
+                    for at in range(2 * _SIZE * done, 2 * _SIZE * pairs, 2 * _SIZE)
+                ]
+            levels[height + 1] += b"".join(fresh)
+            height += 1
+
     def truncate(self, size: int) -> None:
         """Forget every leaf from ``size`` on: what a batch that did not become durable needs.
 

@@ -38,7 +38,7 @@ class Disk:
     entries: list[bytes] = field(default_factory=list)
     meta: dict[str, bytes] = field(default_factory=dict)
     private: dict[str, bytes] = field(default_factory=dict)
-    snapshot: tuple[int, bytes] | None = None
+    snapshot: list[tuple[int, bytes]] = field(default_factory=list)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     unflushed_blobs: set[bytes] = field(default_factory=set)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -129,13 +129,17 @@ class SimulatedStore:
         held = self.disk.meta.get("checkpoint")
         return None if held is None else held.decode()
 
-    def snapshot(self) -> tuple[int, bytes] | None:
-        """Return the newest snapshot."""
-        return self.disk.snapshot
+    def snapshot(self) -> Iterator[bytes]:
+        """Yield the pieces of the snapshot, in order."""
+        return (data for _, data in self.disk.snapshot)
 
-    def save_snapshot(self, size: int, data: bytes) -> None:
-        """Make a snapshot durable."""
-        self.disk.act("snapshot", lambda: setattr(self.disk, "snapshot", (size, data)))
+    def save_snapshot(self, first: int, size: int, data: bytes) -> None:
+        """Make a piece durable; it replaces whatever goes beyond ``first``."""
+
+        def change() -> None:
+            self.disk.snapshot = [*(piece for piece in self.disk.snapshot if piece[0] <= first), (size, data)]
+
+        self.disk.act("snapshot", change)
 
     def private(self, key: str) -> bytes | None:
         """Return a private value."""
