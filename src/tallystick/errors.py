@@ -27,6 +27,7 @@ TallyError
 │   └── PolicyError              the verification policy is below what deters
 ├── UnmatchedError               too few workers are here that fit an order
 ├── StoreError                   durable storage refused or lost something
+│   └── ClosingError             the node is closing, nothing is lost
 └── ChainError                   a chain is unreachable, another one, or answers nonsense; what was sent may yet land
     └── ChainRefusedError        it answered, and the answer is no
 """
@@ -219,3 +220,7 @@ class ChainRefusedError(ChainError):
 
 class UnmatchedError(TallyError):
     """Too few workers are here for an order; the message says who lacks what."""
+
+
+class ClosingError(StoreError):
+    """The node is closing: what runs stops where it is, and goes on when the node is back."""

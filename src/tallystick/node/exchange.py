@@ -25,7 +25,7 @@ from tallystick.ledger.fold import next_nonce
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node import floor as do
-from tallystick.node.crew import Gone, Revealed
+from tallystick.node.crew import Broken, Fact, Gone, Revealed
 from tallystick.node.deliveries import delivery_key, spell_delivery
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.pieces import Out
@@ -105,6 +105,8 @@ class Exchange:
     _lines: dict[int, _Open] = field(default_factory=dict)
     _out: dict[do.Piece, Out] = field(default_factory=dict)
     _tickets: dict[str, Out] = field(default_factory=dict)
+    _teams: dict[str, Callable[[Fact], None]] = field(default_factory=dict)
+    _stopped: Exception | None = None
     _numbers: int = 0
     changed: Callable[[], None] = lambda: None
     """Called when a worker came or went."""
@@ -180,6 +182,22 @@ class Exchange:
             self._do(self._floor.withdraw(job_id, reason, self.clock.now()))
             for piece in [piece for piece in self._out if piece.job_id == job_id]:
                 self._drop(piece)
+            self._teams.pop(job_id, None)
+
+    def stop(self, error: Exception) -> None:
+        """Let every job that has something out fail with this error, so that its thread ends."""
+        with self._lock:
+            self._stopped = error
+            teams = tuple(self._teams.values())
+        for tell in teams:
+            tell(Broken(error))
+
+    def enrol(self, job_id: str, tell: Callable[[Fact], None]) -> None:
+        """Note where a job's team hears of things."""
+        with self._lock:
+            self._teams[job_id] = tell
+            if self._stopped is not None:
+                tell(Broken(self._stopped))
 
     def progress(self, number: int, piece: do.Piece, done: int) -> None:
         """Note how many blocks of a piece its worker says it has computed."""

@@ -83,7 +83,8 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``input`` is the SHA-256 of the input file's bytes, a blob of the home. ``operators`` counts who answers for the
     workers; ``dishonest`` of them forge, in demonstrations and tests. ``remote`` workers are recruited when the order
     is written, at least ``workers_least`` of them; ``account`` names the buyer, ``price_max`` the wei that may be
-    locked, empty for any price. With ``audit_least`` the audit rate is raised to what deters where the asked one would not.
+    locked, empty for any price. With ``audit_least`` the audit rate is raised to what deters where the asked one does
+    not.
     """
 
     job_id: str

@@ -64,7 +64,9 @@ class RemoteStaff:
         raster = Raster(bench.source)
         salt = self.identity.salt("input", spec.job_id, spec.attempt)
         source = InputFile(path, len(data), raster_digest(raster), salt)
-        return RemoteTeam(bench, self.exchange, wish.account, source, ThreadCrew(ports.threads, ports.clock))
+        crew = ThreadCrew(ports.threads, ports.clock)
+        self.exchange.enrol(spec.job_id, crew.tell)
+        return RemoteTeam(bench, self.exchange, wish.account, source, crew)
 
     def _seat(self, worker: str, wish: Wish) -> Seat | None:
         node = Overlay(self.exchange.book.engine.view).find(Registered, node_key(worker))

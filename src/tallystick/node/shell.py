@@ -99,6 +99,10 @@ class Node:
         """Decode the input and write the order; nothing is locked or kept yet."""
         return self._offer(wish, 1, self.ports.images.decode(data))
 
+    def offer_for(self, wish: Wish, picture: Picture, pool: tuple[Seat, ...]) -> Offer:
+        """Write the order as it would be for these workers."""
+        return self._offer(wish, 1, picture, pool)
+
     def _offer(self, wish: Wish, attempt: int, picture: Picture, pool: tuple[Seat, ...] | None = None) -> Offer:
         spec = make_spec(
             wish,
@@ -119,18 +123,26 @@ class Node:
             PriceError: it costs more than the buyer's maximum; nothing was locked.
         """
         _check_price(offer, price_max)
-        if sha256(data).hex() != offer.wish.input:
-            raise CommitmentError("input of the wish", expected=offer.wish.input, actual=sha256(data).hex())
-        self.ports.desk.write(self.ports.input_path(offer.wish.job_id), data)
-        self.wishes.keep(offer.wish)
+        self.keep(offer.wish, data)
         self._lock_first(offer)
+
+    def keep(self, wish: Wish, data: bytes) -> None:
+        """Make a wish and its input durable; whoever runs it locks its price.
+
+        Raises:
+            CommitmentError: the input is not the one that the wish names.
+        """
+        if sha256(data).hex() != wish.input:
+            raise CommitmentError("input of the wish", expected=wish.input, actual=sha256(data).hex())
+        self.ports.desk.write(self.ports.input_path(wish.job_id), data)
+        self.wishes.keep(wish)
 
     def _lock_first(self, offer: Offer) -> None:
         """Lock the price of a first attempt; a wish whose order is refused is no promise that a restart must keep."""
         try:
             self._lock(offer)
         except (RuleError, UsageError):
-            self._forget(offer.wish.job_id)
+            self.forget(offer.wish.job_id)
             self.wishes.drop(offer.wish.job_id)
             raise
 
@@ -195,7 +207,7 @@ class Node:
         if attempt < ATTEMPTS_MAX:
             self._order(wish, attempt + 1, picture or self._picture(wish.job_id))
         else:
-            self._forget(wish.job_id)
+            self.forget(wish.job_id)
             self.wishes.give_up(wish.job_id)
 
     def _order(self, wish: Wish, attempt: int, picture: Picture) -> None:
@@ -350,10 +362,10 @@ class Node:
     def _finish(self, wish: Wish) -> None:
         """Write the bundle beside the output and forget the blocks, which the output now holds."""
         self.ports.desk.write(bundle_path(wish.output_path), self.bundle(wish.job_id))
-        self._forget(wish.job_id)
+        self.forget(wish.job_id)
         self.wishes.finish(wish.job_id)
 
-    def _forget(self, job_id: str) -> None:
+    def forget(self, job_id: str) -> None:
         """Drop what only a job in progress needs; a crash in between drops it again."""
         store = self.ports.store
         kept = store.private(evidence_key(job_id))

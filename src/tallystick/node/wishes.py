@@ -15,6 +15,7 @@ from tallystick.primitives import canonical
 
 WISH_PREFIX: Final = "wish/"
 DONE_PREFIX: Final = "done/"
+REASON_PREFIX: Final = "reason/"
 _DELIVERED: Final = b"1"
 _GIVEN_UP: Final = b"given-up"
 
@@ -53,9 +54,13 @@ class Wishes:
         """Note that a wish is fulfilled."""
         self.store.put_private([(DONE_PREFIX + job_id, _DELIVERED)])
 
-    def give_up(self, job_id: str) -> None:
-        """Note that a wish will not be fulfilled, because its deadlines passed too often; its money is free."""
-        self.store.put_private([(DONE_PREFIX + job_id, _GIVEN_UP)])
+    def give_up(self, job_id: str, reason: str = "its deadlines passed too often") -> None:
+        """Note that a wish will not be fulfilled, and why; none of its money is locked."""
+        self.store.put_private([(DONE_PREFIX + job_id, _GIVEN_UP), (REASON_PREFIX + job_id, reason.encode())])
+
+    def reason(self, job_id: str) -> str:
+        """Return why a wish was given up, empty where it was not."""
+        return (self.store.private(REASON_PREFIX + job_id) or b"").decode()
 
     def is_done(self, job_id: str) -> bool:
         """Tell whether a wish is fulfilled: everything delivered, bundle included."""

@@ -1,0 +1,400 @@
+"""Many orders at once: a queue that is fair between buyers, one thread per running job, workers elsewhere.
+
+An order is durable before it is acknowledged. Whatever stops a job, short of its deadlines, leaves it in the queue; a
+restart fills the queue again from what the home kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tallystick.errors import (
+    AbsentError,
+    ClosingError,
+    ConflictError,
+    LimitError,
+    PriceError,
+    RuleError,
+    TallyError,
+    UnmatchedError,
+    UsageError,
+)
+from tallystick.job import Seat
+from tallystick.ledger.records import Escrow, Overlay, escrow_key
+from tallystick.node.billing import bill
+from tallystick.node.delivery import bundle_path, sidecar_path
+from tallystick.node.exchange import Exchange
+from tallystick.node.feed import Feed
+from tallystick.node.ledger_thread import SharedBook
+from tallystick.node.ordering import DEFAULT_AUDIT, Windows, Wish, local_pool
+from tallystick.node.ports import Entropy, Picture
+from tallystick.node.remote import RemoteStaff
+from tallystick.node.shell import Node, Offer
+from tallystick.node.views import JobState, JobView, OrderForm, PriceView, counted, moment, price_view
+from tallystick.primitives.digests import sha256
+
+TICK_SECONDS: Final = 1.0
+RETRY_MS: Final = 3_000
+CLOSE_SECONDS: Final = 1.0
+MINUTE_MS: Final = 60_000
+JOB_NAME_BYTES: Final = 8
+OUTPUT, SIDECAR, BUNDLE = "output", "sidecar", "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one node takes on: jobs at once, their decoded bytes together, orders that wait."""
+
+    running: int = 16
+    bytes: int = 3 << 30
+    queued: int = 10_000
+
+
+@dataclass(slots=True)
+class _Order:
+    """One order in the queue or at work; ``weight`` is about how many bytes it holds in memory while it runs."""
+
+    wish: Wish
+    state: JobState
+    waiting: str = ""
+    weight: int = 0
+    not_before: int = 0
+
+
+@dataclass(slots=True)
+class Host:
+    """One node for many buyers. ``output_folder`` is where results lie until their buyers fetch them."""
+
+    node: Node
+    book: SharedBook
+    exchange: Exchange
+    feed: Feed
+    entropy: Entropy
+    output_folder: Path
+    trouble: Callable[[str, Exception], None]
+    limits: Limits = Limits()
+    _orders: dict[str, _Order] = field(default_factory=dict)
+    _wake: threading.Condition = field(default_factory=threading.Condition)
+    _closing: bool = False
+    _threads: dict[str, threading.Thread] = field(default_factory=dict)
+    _foreman: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Fill the queue from what the home kept."""
+        self.node.staff = RemoteStaff(self.exchange, self.node.identity)
+        self.exchange.changed = self._poke
+        self._foreman = threading.Thread(target=self._oversee, name="foreman", daemon=True)
+        unfinished = set(self.node.wishes.unfinished())
+        for wish in self.node.wishes.every():
+            if wish.job_id in unfinished:
+                self._orders[wish.job_id] = _Order(wish, JobState.QUEUED)
+            else:
+                done = self.node.wishes.is_done(wish.job_id)
+                reason = self.node.wishes.reason(wish.job_id)
+                ended = JobState.DONE if done else JobState.CANCELLED if reason == _CANCELLED else JobState.FAILED
+                self._orders[wish.job_id] = _Order(wish, ended, reason)
+
+    def start(self) -> None:
+        """Begin to work off the queue."""
+        self._foreman.start()
+
+    def close(self) -> bool:
+        """Stop every job where it is, and return whether all threads ended in time; a restart goes on in any case."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self._foreman.join(CLOSE_SECONDS)
+        self.exchange.stop(ClosingError("the node is closing"))
+        for thread in list(self._threads.values()):
+            thread.join(CLOSE_SECONDS / max(1, len(self._threads)))
+        return not any(thread.is_alive() for thread in self._threads.values())
+
+    def quote(self, account: str, form: OrderForm, data: bytes) -> PriceView:
+        """Return what an order would cost now; nothing is kept.
+
+        Raises:
+            UsageError: it cannot be ordered.
+            ImageError: the picture cannot be read.
+            PolicyError: its checks would not deter.
+        """
+        _, offer = self._offered(account, form, data)
+        return price_view(offer.spec, offer.price)
+
+    def submit(self, account: str, form: OrderForm, data: bytes) -> JobView:
+        """Take an order into the queue; it is durable when this returns, and locked when its workers are found.
+
+        Raises:
+            UsageError: it cannot be ordered, or costs more than its maximum.
+            ImageError: the picture cannot be read.
+            PolicyError: its checks would not deter.
+            LimitError: too many orders wait already.
+        """
+        if sum(order.state is JobState.QUEUED for order in list(self._orders.values())) >= self.limits.queued:
+            raise LimitError(f"{self.limits.queued} orders wait already: try again later")
+        wish, offer = self._offered(account, form, data)
+        if form.price_max is not None and offer.price.total > int(form.price_max):
+            raise PriceError(f"the order would lock {offer.price.total} wei, {form.price_max} are allowed")
+        Path(wish.output_path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.node.keep(wish, data)
+        with self._wake:
+            order = self._orders[wish.job_id] = _Order(wish, JobState.QUEUED, weight=_weight(offer))
+            self._wake.notify_all()
+        return self._view(order, costed=False)
+
+    def job(self, job_id: str) -> JobView | None:
+        """Return one order."""
+        order = self._orders.get(job_id)
+        return None if order is None else self._view(order, costed=True)
+
+    def jobs(self, account: str | None, after: str, limit: int, state: JobState | None = None) -> tuple[JobView, ...]:
+        """Return orders, newest first, of one account or all; ``after`` is the last job of the page before."""
+        with self._wake:
+            orders = sorted(self._orders.values(), key=_newest)
+        chosen = [
+            order
+            for order in orders
+            if (account is None or order.wish.account == account) and (state is None or order.state is state)
+        ]
+        start = next((place + 1 for place, order in enumerate(chosen) if order.wish.job_id == after), 0)
+        return tuple(self._view(order, costed=False) for order in chosen[start : start + limit])
+
+    def cancel(self, job_id: str) -> JobView:
+        """Take an order out of the queue.
+
+        Raises:
+            AbsentError: there is no such order.
+            ConflictError: its price is locked, so only its workers or its deadlines end it; or it ended.
+        """
+        with self._wake:
+            order = self._orders.get(job_id)
+            if order is None:
+                raise AbsentError(f"there is no job {job_id}")
+            if order.state is not JobState.QUEUED or self.book.job(job_id) is not None:
+                raise ConflictError(
+                    f"job {job_id} is {order.state.value}: only an order whose price is not locked can be cancelled",
+                    state=order.state.value,
+                )
+            order.state, order.waiting = JobState.CANCELLED, _CANCELLED
+            self.node.wishes.give_up(job_id, _CANCELLED)
+        self.node.forget(job_id)
+        return self._view(order, costed=False)
+
+    def file(self, job_id: str, kind: str) -> Path:
+        """Return where a delivered file lies.
+
+        Raises:
+            AbsentError: there is no such job or file.
+            ConflictError: the job has not been delivered.
+        """
+        order = self._orders.get(job_id)
+        if order is None:
+            raise AbsentError(f"there is no job {job_id}")
+        if order.state is not JobState.DONE:
+            raise ConflictError(f"job {job_id} is {order.state.value}", state=order.state.value)
+        output = order.wish.output_path
+        path = Path({OUTPUT: output, SIDECAR: sidecar_path(output), BUNDLE: bundle_path(output)}.get(kind, ""))
+        if not path.is_file():
+            raise AbsentError(f"job {job_id} has no {kind}: {OUTPUT}, {SIDECAR} or {BUNDLE} were delivered")
+        return path
+
+    def states(self) -> Counter[JobState]:
+        """Count orders by state."""
+        with self._wake:
+            return Counter(order.state for order in self._orders.values())
+
+    def _offered(self, account: str, form: OrderForm, data: bytes) -> tuple[Wish, Offer]:
+        """Write the order for workers as if they were here already: the price depends on how many, not on who."""
+        if sha256(data).hex() != form.input:
+            raise ConflictError("the uploaded bytes are not those that the form names", input=sha256(data).hex())
+        wish = self._wish(account, form)
+        picture = self.node.ports.images.decode(data)
+        return wish, self.node.offer_for(wish, picture, self._likely(wish))
+
+    def _likely(self, wish: Wish) -> tuple[Seat, ...]:
+        """Return the pool that would be chosen now, or one of strangers."""
+        staff = self.node.staff
+        try:
+            if staff is not None:
+                return staff.recruit(wish, frozenset())
+        except UnmatchedError:
+            pass
+        return local_pool(_strangers(wish), self.node.identity)
+
+    def _wish(self, account: str, form: OrderForm) -> Wish:
+        job_id = f"up-{self.entropy.token(JOB_NAME_BYTES).hex()}"
+        minutes = form.minutes * MINUTE_MS
+        usual = Windows()
+        return Wish(
+            job_id=job_id,
+            input=form.input,
+            input_name=form.input_name,
+            output_path=str(self.output_folder / job_id / form.output_name),
+            scale=form.scale,
+            created=self.node.ports.clock.now(),
+            block=form.block,
+            workers=form.workers,
+            placement=form.placement,
+            duplicates=form.duplicates,
+            audit=DEFAULT_AUDIT if form.audit is None else form.audit,
+            audit_blocks=form.audit_blocks,
+            windows=_windows(usual, minutes),
+            account=account,
+            remote=True,
+            price_max=form.price_max or "",
+            workers_least=min(form.workers, form.workers_least),
+            audit_least=form.audit is None,
+        )
+
+    def _view(self, order: _Order, *, costed: bool) -> JobView:
+        wish = order.wish
+        job = self.book.job(wish.job_id)
+        phase, attempt, microjobs, arrived = counted(job)
+        escrow = Overlay(self.book.engine.view).find(Escrow, escrow_key(wish.job_id, attempt)) if attempt else None
+        done = order.state is JobState.DONE
+        return JobView(
+            job_id=wish.job_id,
+            account=wish.account,
+            state=order.state,
+            phase=phase,
+            attempt=attempt,
+            created_at=moment(wish.created),
+            input_name=wish.input_name,
+            output_name=Path(wish.output_path).name,
+            scale=wish.scale,
+            placement=wish.placement,
+            microjobs=microjobs,
+            arrived=arrived,
+            locked_wei="0" if escrow is None else escrow.balance,
+            cost_wei=str(self._cost(wish.job_id)) if costed else None,
+            files=(OUTPUT, SIDECAR, BUNDLE) if done else (),
+            waiting=order.waiting,
+            simulated=wish.simulated,
+        )
+
+    def _cost(self, job_id: str) -> int:
+        return bill(entry for _, entry in self.book.entries_of(job_id)).cost
+
+    def _poke(self) -> None:
+        with self._wake:
+            for order in self._orders.values():
+                order.not_before = 0
+            self._wake.notify_all()
+
+    def _oversee(self) -> None:
+        while not self._closing:
+            self.exchange.tick()
+            with self._wake:
+                order = self._next()
+                if order is None:
+                    self._wake.wait(TICK_SECONDS)
+                    continue
+                order.state = JobState.RUNNING
+                job_id = order.wish.job_id
+                thread = threading.Thread(target=self._work, args=(order,), name=f"job {job_id}", daemon=True)
+                self._threads[job_id] = thread
+            thread.start()
+
+    def _next(self) -> _Order | None:
+        """Return the next order to run: of the buyer with the least running, the oldest."""
+        running = [order for order in self._orders.values() if order.state is JobState.RUNNING]
+        if self._closing or len(running) >= self.limits.running:
+            return None
+        room = self.limits.bytes - sum(order.weight for order in running)
+        share, now = Counter(order.wish.account for order in running), self.node.ports.clock.now()
+        ready = [
+            order
+            for order in self._orders.values()
+            if order.state is JobState.QUEUED
+            and order.not_before <= now
+            and (order.weight <= room or not running)
+            and self._reachable(order.wish)
+        ]
+        return min(
+            ready, key=lambda order: (share[order.wish.account], order.wish.created, order.wish.job_id), default=None
+        )
+
+    def _reachable(self, wish: Wish) -> bool:
+        """Tell whether starting an order could lead anywhere: what is locked goes on, the rest needs workers."""
+        return wish.local or self.book.job(wish.job_id) is not None or bool(self.exchange.here())
+
+    def _work(self, order: _Order) -> None:
+        """Run one order as far as it goes."""
+        job_id = order.wish.job_id
+        try:
+            with self._ending(order):
+                self.node.run(job_id)
+        finally:
+            with self._wake:
+                self._threads.pop(job_id, None)
+                self._wake.notify_all()
+
+    @contextmanager
+    def _ending(self, order: _Order) -> Iterator[None]:
+        """Say in the queue how a run ended."""
+        try:
+            yield
+            order.state, order.waiting = JobState.DONE, ""
+        except ClosingError:
+            order.state = JobState.QUEUED
+        except UnmatchedError as error:
+            self._again(order, str(error))
+        except (RuleError, UsageError) as error:
+            self._refused(order, error)
+        except (TallyError, OSError) as error:
+            self.trouble(order.wish.job_id, error)
+            self._again(order, "something of the node failed; it is tried again")
+
+    def _again(self, order: _Order, reason: str) -> None:
+        order.waiting, order.not_before = reason, self.node.ports.clock.now() + RETRY_MS
+        order.state = JobState.QUEUED
+
+    def _refused(self, order: _Order, error: TallyError) -> None:
+        """End an order that the rules refuse before anything was locked; a later refusal is this node's own failure."""
+        job_id = order.wish.job_id
+        given_up = self.node.wishes.is_given_up(job_id)
+        if self.book.job(job_id) is not None and not given_up:
+            self.trouble(job_id, error)
+            self._again(order, f"the ledger refuses its next step: {error}")
+            return
+        if not given_up:
+            self.node.wishes.give_up(job_id, str(error))
+            self.node.forget(job_id)
+        order.state, order.waiting = JobState.FAILED, str(error)
+
+
+_CANCELLED: Final = "cancelled by its buyer"
+
+
+def _strangers(wish: Wish) -> Wish:
+    """Return the wish as if every worker had an operator of its own."""
+    return msgspec.structs.replace(wish, operators=wish.workers)
+
+
+def _windows(usual: Windows, minutes: int) -> Windows:
+    """Return deadlines for work that is to be committed in so many milliseconds."""
+    return Windows(
+        commit=minutes,
+        upload=minutes + max(MINUTE_MS, minutes // 6),
+        reveal=minutes + 2 * max(MINUTE_MS, minutes // 6),
+        judge=usual.judge,
+        dispute=usual.dispute,
+        refund=usual.refund,
+    )
+
+
+def _newest(order: _Order) -> tuple[int, str]:
+    return -order.wish.created, order.wish.job_id
+
+
+def _weight(offer: Offer) -> int:
+    """Estimate the bytes that a job holds: its decoded input, twice while it is being handed out, and one strip."""
+    picture: Picture = offer.picture
+    return 2 * picture.raster.samples.nbytes + offer.spec.task.target_width * offer.spec.grid.block * 8
