@@ -26,6 +26,8 @@ TallyError
 │   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError · BlockFullError
 │   └── PolicyError              the verification policy is below what deters
 ├── UnmatchedError               too few workers are here that fit an order
+├── NodeError                    a node cannot do it now, or answers what no node says
+│   └── UnreachableError         no answer came; what was asked may have happened all the same
 ├── StoreError                   durable storage refused or lost something
 │   └── ClosingError             the node is closing, nothing is lost
 └── ChainError                   a chain is unreachable, another one, or answers nonsense; what was sent may yet land
@@ -204,6 +206,14 @@ class BlockFullError(RuleError):
 
 class PolicyError(RuleError):
     """The verification policy is below what deters; the message names the smallest repair."""
+
+
+class NodeError(TallyError):
+    """A node cannot do it now, or it answers what no node says."""
+
+
+class UnreachableError(NodeError):
+    """No answer came from a node; what it was asked for may have happened all the same."""
 
 
 class StoreError(TallyError):
