@@ -273,6 +273,13 @@ class Exchange:
             if out.digests is None:
                 raise ConflictError("the bytes of this piece have not all arrived: deliver them first")
 
+    def refuse(self, number: int, piece: do.Piece, reason: str) -> None:
+        """Tell a line that something does not count."""
+        with self._lock:
+            opened = self._lines.get(number)
+            if opened is not None:
+                opened.line.refused(piece, reason, self.nonce(opened.card.worker))
+
     def opening(self, number: int, piece: do.Piece, openings: tuple[Opening, ...]) -> None:
         """Take openings that were asked for.
 
