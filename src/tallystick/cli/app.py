@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from tallystick import __version__
 from tallystick.cli import exits
+from tallystick.cli.node_verbs import node_app, token_app
 from tallystick.cli.verify import verify
 
 JSON_FLAG: Final = "--json"
@@ -196,6 +197,8 @@ def seal() -> None:
 
 
 app.add_typer(keys_app, name="keys")
+app.add_typer(node_app, name="node")
+app.add_typer(token_app, name="token")
 
 
 @app.command()

@@ -1,0 +1,138 @@
+"""`tally node start`: one home served to others until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tallystick.cli.exits import DONE, emit, say
+from tallystick.cli.home import TRUST_FILE, home_path, open_home
+from tallystick.cli.node_file import Standing, announced
+from tallystick.cli.words import command
+from tallystick.errors import UsageError
+
+if TYPE_CHECKING:
+    from tallystick.api.edge import Edge
+    from tallystick.api.logs import Journal
+    from tallystick.api.server import Tls
+    from tallystick.api.settings import Address
+    from tallystick.cli.home import Home
+    from tallystick.node.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options of `node start` as they were typed."""
+
+    listen: str
+    require_auth: bool
+    tls_cert: Path | None
+    tls_key: Path | None
+
+
+def start(wanted: Wanted, *, as_json: bool) -> int:
+    """Serve this home; returns when the server stopped as it was told."""
+    from tallystick.api.logs import Journal
+    from tallystick.api.server import run
+    from tallystick.api.settings import Address
+
+    address, tls, path, journal = Address.parse(wanted.listen), _tls(wanted), home_path(), Journal()
+    with ExitStack() as stack:
+        home = stack.enter_context(open_home(path))
+        tokens = _tokens(home)
+        check_exposure(address, wanted, tokens)
+        edge = _serve(home, tokens, journal, require_auth=wanted.require_auth or not address.is_loopback, stack=stack)
+
+        def ready(bound: Address) -> None:
+            url = _url(bound, tls)
+            stack.enter_context(announced(path, Standing(url, os.getpid(), time.time_ns() // 1_000_000)))
+            _tell(bound, url, tls, as_json=as_json)
+
+        run(edge, address, tls, ready)
+    return DONE
+
+
+def check_exposure(address: Address, wanted: Wanted, tokens: Tokens) -> None:
+    """Refuse to listen where strangers are while nobody could prove who they are.
+
+    Raises:
+        UsageError: beyond loopback without a token or --require-auth.
+    """
+    if address.is_loopback or wanted.require_auth or tokens.any_valid(time.time_ns() // 1_000_000):
+        return
+    make = command("token", "create", "--scope", "requester", "--account", "NAME")
+    raise UsageError(
+        f"{address.authority} can be reached by others, and nobody has credentials: make a token first (`{make}`), "
+        "or say --require-auth, which lets in who signs with an account's own key"
+    )
+
+
+def _tls(wanted: Wanted) -> Tls | None:
+    from tallystick.api.server import Tls
+
+    if wanted.tls_cert is None and wanted.tls_key is None:
+        return None
+    if wanted.tls_cert is None or wanted.tls_key is None:
+        raise UsageError("--tls-cert and --tls-key go together: name both files")
+    return Tls(wanted.tls_cert, wanted.tls_key)
+
+
+def _tokens(home: Home) -> Tokens:
+    from tallystick.node.tokens import Tokens
+
+    return Tokens(home.store)
+
+
+def _serve(home: Home, tokens: Tokens, journal: Journal, *, require_auth: bool, stack: ExitStack) -> Edge:
+    """Wire node and application together; what must be closed goes on the stack."""
+    from tallystick.adapters.local import SystemEntropy
+    from tallystick.api.application import application
+    from tallystick.api.house import furnish
+    from tallystick.api.settings import Settings
+    from tallystick.node.feed import Feed
+    from tallystick.node.ledger_thread import SharedBook
+
+    feed = Feed(lambda error: journal.failure("", error))
+    book = SharedBook(home.engine, lambda _transaction, _index: None, feed)
+    book.start()
+    stack.callback(book.close)
+    house = furnish(
+        Settings(folder=home.path, home=home.path, require_auth=require_auth),
+        book=book,
+        feed=feed,
+        ports=home.node.ports,
+        identity=home.identity,
+        entropy=SystemEntropy(),
+        tokens=tokens,
+        trust=(home.path / TRUST_FILE).read_bytes,
+        journal=journal,
+        workers=lambda: 0,
+    )
+    return application(house)
+
+
+def _url(address: Address, tls: Tls | None) -> str:
+    """Return how this machine reaches the node."""
+    from ipaddress import ip_address
+
+    from tallystick.api.settings import Address
+
+    here = {4: "127.0.0.1", 6: "::1"}[ip_address(address.host).version]
+    reachable = Address(here, address.port) if ip_address(address.host).is_unspecified else address
+    return f"{'http' if tls is None else 'https'}://{reachable.authority}"
+
+
+def _tell(address: Address, url: str, tls: Tls | None, *, as_json: bool) -> None:
+    """Say where it listens and what to do now."""
+    if as_json:
+        emit({"url": url, "pid": os.getpid(), "listen": address.authority})
+    if tls is None and not address.is_loopback:
+        say("warning: tokens and pictures travel in clear: use --tls-cert and --tls-key, or a proxy that speaks TLS")
+    say(f"listening on {url} (Ctrl-C stops)")
+    say(f"  a worker:  {command('worker', url)}")
+    say(f"  a job:     {command('submit', 'upscale', 'PICTURE', '--node', url)}")
+    say(f"  the API:   {url}/schema")
