@@ -57,7 +57,8 @@ class State:
 
     ``nonce`` is the one being signed for; ``signed_at`` and ``sent_at`` tell when the newest variant was;
     ``landed`` where one of them stands; ``foreign`` the block (number, hash) in which the nonce was seen used by a
-    transaction that is none of ours; ``held_fee`` the fee that was too high; ``failures`` those in a row.
+    transaction that is none of ours; ``gap`` the nonce below ours that lies open again since a reorganisation took
+    somebody's transaction away; ``held_fee`` the fee that was too high; ``failures`` those in a row.
     """
 
     phase: Phase = Phase.IDLE
@@ -67,6 +68,7 @@ class State:
     sent_at: int = 0
     landed: Landed | None = None
     foreign: tuple[int, bytes] | None = None
+    gap: int | None = None
     held_fee: int | None = None
     failures: int = 0
 

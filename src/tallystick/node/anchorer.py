@@ -159,11 +159,21 @@ def _saw_waiting(state: State, saw: Saw, now: int, terms: Terms) -> Turn:
     if saw.nonce > newest.nonce:
         return _saw_foreign(state, saw, newest.nonce, terms)
     state = replace(state, foreign=None)
+    if saw.nonce < newest.nonce:
+        return _saw_gap(state, saw, newest.nonce, terms)
+    state = replace(state, gap=None)
     if now - state.signed_at >= terms.patience and len(state.calls) < VARIANTS_MAX:
         return replace(state, phase=Phase.SIGNING), (Sign(state.commit, newest.nonce, newest),)
     if now - state.sent_at >= terms.resend:
         return _send(state, Woke(), now, terms)
     return state, (Wait(terms.poll),)
+
+
+def _saw_gap(state: State, saw: Saw, nonce: int, terms: Terms) -> Turn:
+    """Whoever used the nonce before ours must use it again: a commit of ours in that place would be a second one."""
+    text = f"nonce {saw.nonce} lies open again, and the commit with nonce {nonce} waits behind it: send it anew"
+    told = () if state.gap == saw.nonce else (Tell(text),)
+    return replace(state, gap=saw.nonce), (*told, Wait(terms.poll))
 
 
 def _saw_foreign(state: State, saw: Saw, nonce: int, terms: Terms) -> Turn:
