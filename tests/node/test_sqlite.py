@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -382,3 +383,128 @@ def test_entries_read_back_are_the_entries(home: Path) -> None:
     with read_home(home) as reading:
         kinds = [decode(entry).type for entry in reading.store.entries(0, reading.store.size())]
     assert kinds == ["Transfer", "BlockHeader"] * 5
+
+
+# Many threads.
+
+
+def hammered(store: SqliteStore, seconds: float) -> tuple[int, dict[str, bytes], list[BaseException]]:
+    """One thread appends, four keep private values, four read whatever is there; what each of them was told counts."""
+    done, errors, kept = threading.Event(), list[BaseException](), dict[str, bytes]()
+    appended = [0]
+
+    def append() -> None:
+        store.append(Batch(appended[0], (b"%d" % appended[0], b"-"), f"checkpoint {appended[0] + 2}", ()))
+        appended[0] += 2
+        assert store.size() == appended[0]
+
+    def keep(name: str, turn: list[int]) -> None:
+        turn[0] += 1
+        key, value = f"{name}/{turn[0] % 7}", b"%d" % turn[0]
+        store.put_private([(key, value), (f"{name}/gone", value)])
+        store.put_private([(f"{name}/gone", None)])
+        assert store.private(key) == value
+        assert store.private(f"{name}/gone") is None
+        kept[key] = value
+
+    def read() -> None:
+        size = store.size()
+        assert [entry for entry in store.entries(0, size) if entry != b"-"] == [b"%d" % at for at in range(0, size, 2)]
+        checkpoint = store.checkpoint()
+        assert checkpoint is None or int(checkpoint.split()[1]) >= size
+        assert len(store.private_keys("")) <= 4 * 8
+
+    def loop(act: Callable[[], None]) -> None:
+        try:
+            while not done.is_set():
+                act()
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            errors.append(error)
+            done.set()
+
+    keepers = [lambda name=name, turn=[0]: keep(name, turn) for name in "abcd"]
+    threads = [threading.Thread(target=loop, args=(act,)) for act in (append, *keepers, *[read] * 4)]
+    for thread in threads:
+        thread.start()
+    done.wait(seconds)
+    done.set()
+    for thread in threads:
+        thread.join()
+    return appended[0], kept, errors
+
+
+def test_many_threads_append_keep_and_read(path: Path) -> None:
+    with opened(path) as store:
+        appended, kept, errors = hammered(store, 2.0)
+        assert errors == []
+        assert appended > 0
+        assert len(kept) > 8
+    with opened(path) as store:
+        assert store.size() == appended
+        assert {key: store.private(key) for key in kept} == kept
+
+
+def test_nobody_who_reads_waits_for_a_flush(path: Path) -> None:
+    with opened(path) as store:
+        store.append(batch(0))
+        read = list[int]()
+
+        def look() -> None:
+            thread = threading.Thread(target=lambda: read.append(len(list(store.entries(0, store.size())))))
+            thread.start()
+            thread.join(timeout=10)
+
+        with store._writing() as db:
+            db.execute("insert into entry(idx, body) values (2, x'00')")
+            look()
+        look()
+        assert read == [2, 3]
+
+
+def test_private_values_that_come_together_share_a_flush(path: Path) -> None:
+    with opened(path) as store:
+        with store._write.lock:
+            threads = [
+                threading.Thread(target=store.put_private, args=([(f"k/{n}", b"%d" % n), ("same", b"%d" % n)],))
+                for n in range(20)
+            ]
+            for thread in threads:
+                thread.start()
+            deadline = time.monotonic() + 10
+            while len(store._keep._next.wishes) < 19 and time.monotonic() < deadline:
+                time.sleep(0.001)
+            waiting = len(store._keep._next.wishes)
+        for thread in threads:
+            thread.join()
+        assert waiting == 19
+        assert sorted(store.private_keys("k/"), key=lambda key: int(key[2:])) == [f"k/{n}" for n in range(20)]
+        assert store._write.db.total_changes() == 40
+
+
+def test_a_value_that_the_database_refuses_fails_those_who_shared_it_and_leaves_nothing(path: Path) -> None:
+    with opened(path) as store:
+        full(store)
+        errors = list[str]()
+
+        def keep(name: str) -> None:
+            try:
+                store.put_private([(name, bytes(100_000))])
+            except StoreError as error:
+                errors.append(str(error))
+
+        threads = [threading.Thread(target=keep, args=(f"k/{n}",)) for n in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(errors) == 5
+        assert store.private_keys("") == ()
+
+
+def test_a_store_that_was_closed_says_so(path: Path) -> None:
+    """A job's thread may still run when the process ends."""
+    with opened(path) as store:
+        store.append(batch(0))
+    for act in (store.size, lambda: store.append(batch(2)), lambda: store.put_private([("a", b"b")])):
+        with pytest.raises(StoreError):
+            act()

@@ -91,3 +91,22 @@ def test_what_is_not_there_is_refused() -> None:
             LogTree(LEAVES).truncate(size)
     with pytest.raises(ValueError, match="32 bytes"):
         LogTree().append(b"short")
+
+
+@pytest.mark.parametrize("already", [0, 1, 2, 3, 7, 8, 31, 64])
+def test_leaves_in_one_row_give_the_tree_that_they_give_one_by_one(already: int) -> None:
+    for end in range(already, LEAVES_MAX + 1):
+        tree = LogTree(LEAVES[:already])
+        tree.extend_packed(b"".join(LEAVES[already:end]))
+        assert tree.size == end
+        assert [tree.root(size) for size in range(end + 1)] == [root(LEAVES[:size]) for size in range(end + 1)]
+        assert all(tree.inclusion(at) == inclusion_proof(LEAVES[:end], at) for at in range(end))
+        tree.append(LEAVES[0])
+        assert tree.root() == root([*LEAVES[:end], LEAVES[0]])
+
+
+def test_a_row_that_ends_within_a_leaf_is_refused_and_changes_nothing() -> None:
+    tree = LogTree(LEAVES[:3])
+    with pytest.raises(ValueError, match="33 bytes are no row"):
+        tree.extend_packed(bytes(33))
+    assert tree.root() == root(LEAVES[:3])
