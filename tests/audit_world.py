@@ -51,13 +51,13 @@ from tallystick.ledger.context import Context, gas_of
 from tallystick.ledger.genesis import Allocation, Genesis, chain_id, genesis_digest
 from tallystick.ledger.records import Account, Overlay, Record, Sealed, account_key, header_key
 from tallystick.ledger.settled import results_root, settled_results
-from tallystick.ledger.settlement import Counted, exposure, quote, settle
+from tallystick.ledger.settlement import Counted, quote, settle, stakes
 from tallystick.ledger.transactions import Draft, Transaction, sign
 from tallystick.primitives import merkle
 from tallystick.primitives.digests import field_commitment, sha256
 from tallystick.primitives.keys import SigningKey, address_of
 from tallystick.primitives.notes import Checkpoint, NoteSigner
-from tallystick.slicing import Plan, block_region, layout, plan
+from tallystick.slicing import Move, Plan, block_region, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, missing_from, plan_seed
 from tallystick.verification.judge import judge, wanted
 from tallystick.verification.verdict import Evidence, Submission, WorkerCount
@@ -227,6 +227,10 @@ class Wish:
     buyer_silent: bool = False
     failed_first: bool = False
     lies: dict[int, str] = field(default_factory=dict)
+    moves: tuple[tuple[int, int], ...] = ()
+    """Micro jobs that are given to other seats once the job is started, in this order."""
+    late: tuple[tuple[int, int], ...] = ()
+    """The same once all roots are posted, which no ledger takes."""
     twist: Twist | None = None
     rekey: Callable[[SigningKey, Payload], SigningKey] | None = None
     interrupt: bool = False
@@ -338,10 +342,13 @@ class _Job:
         return plan(self.spec, plan_seed(self.job, self.assign, self.ledger.tip.header))
 
     def owner(self, index: int) -> SigningKey:
-        return self.ledger.workers[index % self.wish.workers]
+        return self.ledger.workers[self.seat(index)]
+
+    def seat(self, index: int) -> int:
+        return dict(self.wish.moves).get(index, index % self.wish.workers)
 
     def lie(self, index: int) -> str:
-        return self.wish.lies.get(index % self.wish.workers, "")
+        return self.wish.lies.get(self.seat(index), "")
 
     def work(self, drawn: Plan, started: int) -> tuple[list[Submission], list[int | None]]:
         """Execute, commit and deliver every micro job, each by its owner's honesty."""
@@ -413,16 +420,21 @@ class _Job:
         """From the schedule to the settlement."""
         name, attempt, ledger = self.spec.job_id, self.attempt, self.ledger
         drawn = self.draw_plan()
-        owners = [self.owner(each.index).public for each in drawn.microjobs]
+        owners = [self.ledger.workers[each.seat].public for each in drawn.microjobs]
         root = commitment.assignments_root(self.job, self.assign, owners).hex()
         self.by_coordinator(
             say.JobScheduled(name, attempt, len(owners), root, ledger.time),
             say.JobStarted(name, attempt, ledger.time),
         )
         started = ledger.tip.time
+        for index, seat in self.wish.moves:
+            self.by_coordinator(say.MicroJobReassigned(name, attempt, index, seat, ledger.time))
+        drawn = reassign(drawn, (Move(*each) for each in self.wish.moves))
         if self.wish.interrupt:
             ledger.block((ledger.stranger, say.Transfer(ledger.requester.address, "2")))
         submissions, elapsed = self.work(drawn, started)
+        for index, seat in self.wish.late:
+            self.by_coordinator(say.MicroJobReassigned(name, attempt, index, seat, ledger.time))
         if any(each.delivered is None for each in submissions):
             ledger.time = self.spec.deadlines.upload + 1
         roots = [None if each.commitment is None else each.commitment.root for each in submissions]
@@ -466,7 +478,7 @@ class _Job:
         return reference
 
     def _settle(self, evidence: Evidence, reference: dict[int, bytes], elapsed: Sequence[int | None]) -> None:
-        spec, counts, judgement = self.spec, layout(self.spec), judge(evidence, reference)
+        spec, judgement = self.spec, judge(evidence, reference)
         known = {each.worker.hex(): each for each in judgement.workers}
         tallies = [known.get(seat.worker, WorkerCount(b"", 0, 0, 0, 0, 0)) for seat in spec.pool]
         lines = [
@@ -480,7 +492,7 @@ class _Job:
             lines,
             checked=referee.copies + referee.audited,
             redone=referee.redone,
-            bonds=[exposure(spec, counts, seat) for seat in range(len(lines))],
+            bonds=stakes(spec, [each.seat for each in evidence.plan.microjobs]),
         )
         results = settled_results(evidence, judgement, elapsed)
         self.by_coordinator(

@@ -104,6 +104,8 @@ class _Replay:
             self._move_escrow(entry, attempt)
         elif isinstance(payload, say.JobProgressUpdate):
             self._count(entry, payload, layout(self.spec).microjobs)
+        elif isinstance(payload, say.MicroJobReassigned):
+            _expect_place(entry, payload, self.spec)
         elif isinstance(payload, say.UploadsClosed):
             self._close(entry, layout(self.spec).microjobs - len(payload.missing))
 
@@ -151,6 +153,16 @@ def _expect_signer(entry: Entry, signer: bytes) -> None:
     if entry.transaction.sender != signer:
         actual = entry.transaction.sender.hex()
         raise VerificationError(f"signer of {entry}", expected=signer.hex(), actual=actual)
+
+
+def _expect_place(entry: Entry, payload: say.MicroJobReassigned, spec: JobSpec) -> None:
+    """Check that a reassignment names a micro job and a seat that there are; whose they were is for later steps."""
+    bounds = (layout(spec).microjobs, len(spec.pool))
+    if payload.microjob >= bounds[0] or payload.seat >= bounds[1]:
+        actual = f"{payload.microjob} and {payload.seat}"
+        raise VerificationError(
+            f"micro job and seat of {entry}", expected=f"below {bounds[0]} and {bounds[1]}", actual=actual
+        )
 
 
 def check_lifecycle(bundle: Bundle, entries: Sequence[Entry], chain: Chain) -> Facts:

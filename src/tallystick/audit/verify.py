@@ -8,7 +8,7 @@
  6 lifecycle     every attempt goes through the ledger's tables; nothing else, nothing less; the result is published
  7 pool          every seat registered by its operator, bonded for what it held, paid where it said
  8 secrets       both open what the order committed to
- 9 plan          drawn again: assignment, posted roots with their signatures, what was missing when the uploads closed
+ 9 plan          drawn again: assignment, moves that part copies, posted roots with signatures, what was missing
 10 challenge     drawn again from all roots, the header that closes the uploads, and the secret
 11 verdicts      leaves and openings checked, every verdict given again; JobSettled signed this list
 12 results       settled again; their root stands in JobSettled and in its block's header
@@ -119,7 +119,8 @@ def _secrets(audit: Audit) -> str:  # (8)
 def _plan(audit: Audit) -> str:  # (9)
     audit.assigned = judging.check_plan(audit.facts, audit.bundle)
     counts, roots = audit.assigned.plan.layout, len(audit.facts.results)
-    return f"{counts.blocks} blocks and {counts.copies} copies in {counts.microjobs} micro jobs, {roots} roots"
+    moved = f", {len(audit.facts.moved)} times moved" if audit.facts.moved else ""
+    return f"{counts.blocks} blocks and {counts.copies} copies in {counts.microjobs} micro jobs{moved}, {roots} roots"
 
 
 def _challenge(audit: Audit) -> str:  # (10)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import permutations
 
 from tallystick.errors import VerificationError
 from tallystick.job import JobSpec
@@ -28,9 +29,9 @@ class Separation:
                 if slot.block in places:
                     places[slot.block].add(microjob.index)
         self._twins: dict[int, dict[int, int]] = defaultdict(dict)
-        for block, twins in places.items():
-            for index in twins:
-                self._twins[index].update(dict.fromkeys(twins - {index}, block))
+        for block, twins in sorted(places.items()):
+            for index, other in permutations(twins, 2):
+                self._twins[index].setdefault(other, block)
         for move in moves:
             self.take(move)
 
