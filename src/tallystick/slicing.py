@@ -137,18 +137,21 @@ def _hidden_layout(spec: JobSpec) -> Layout:
     side = spec.grid.block
     columns, rows = -(-spec.task.target_width // side), -(-spec.task.target_height // side)
     blocks = columns * rows
+    sizes = range(min(spec.grid.blocks_per_microjob, blocks), 0, -1)
     kept: Frame | None = None
-    for size in range(min(spec.grid.blocks_per_microjob, blocks), 0, -1):
-        if -(-blocks // size) > MICROJOBS_MAX:
-            break
-        framed = _frame(spec, blocks, size)
-        if framed is None or framed.slots > SLOTS_MAX or framed.microjobs > MICROJOBS_MAX:
+    crowded = -(-blocks // sizes[0]) if -(-blocks // sizes[0]) > MICROJOBS_MAX else 0
+    for size in sizes:
+        framed = _frame(spec, blocks, size) if -(-blocks // size) <= MICROJOBS_MAX else None
+        if framed is None:
+            continue
+        if framed.slots > SLOTS_MAX or framed.microjobs > MICROJOBS_MAX:
+            crowded = crowded or framed.microjobs
             continue
         kept = framed
         if framed.microjobs >= 2 * len(spec.pool):
             break
-    if kept is None and -(-blocks // spec.grid.blocks_per_microjob) > MICROJOBS_MAX:
-        raise _too_many(spec, blocks, -(-blocks // spec.grid.blocks_per_microjob))
+    if kept is None and crowded:
+        raise _too_many(spec, blocks, crowded)
     if kept is None:
         message = "the hidden micro jobs cannot be kept from the operators of what they check"
         raise PolicyError(f"{message}: divide the pool more evenly among operators, or use --placement spread")

@@ -140,6 +140,22 @@ def test_all_options_enter_the_signed_order(tmp_path: Path) -> None:
     assert spec["simulated"] is False
 
 
+def test_a_hidden_order_says_what_it_does_not_protect_against(tmp_path: Path) -> None:
+    picture(tmp_path / "p.png", 33, 21)
+    done = tally("submit", "upscale", "p.png", *SMALL, "--placement", "hidden", cwd=tmp_path)
+    assert done.code == 0, done
+    said = " ".join(done.err.split())
+    assert "nothing is hidden among them: the referee computes the copies" in said
+    assert re.search(r"meets m forged ones of (\d+) with m/\1", said)
+    assert re.search(r"\d+ copies \([0-9.]+ %, hidden\)", said)
+    bundle = parse((tmp_path / "p@2x.png.bundle.json").read_bytes())
+    entries = [json.loads(bytes(each.entry)) for each in bundle.entries]
+    [policy] = [each["payload"]["spec"]["policy"] for each in entries if each["type"] == "JobSubmitted"]
+    assert (policy["placement"], policy["duplicates"]) == ("hidden", 0)
+    found = tally("verify", "p@2x.png", cwd=tmp_path)
+    assert found.code == 0, found
+
+
 def test_at_audit_rate_one_every_block_is_recomputed_and_nothing_is_duplicated(tmp_path: Path) -> None:
     picture(tmp_path / "p.png")
     done = tally("submit", "upscale", "p.png", *SMALL, "--audit-rate", "1", cwd=tmp_path)
@@ -218,7 +234,8 @@ def test_wrong_usage_is_one_line_and_makes_nothing(words: str, said: str, tmp_pa
 
 def test_what_cannot_be_planned_is_refused_before_anything_is_logged(tmp_path: Path) -> None:
     picture(tmp_path / "p.png", 9, 6)
-    tally("submit", "upscale", "p.png", "--placement", "hidden", cwd=tmp_path).refused(2, "not built yet")
+    words = ("--placement", "hidden", "--duplicates", "0.1")
+    tally("submit", "upscale", "p.png", *words, cwd=tmp_path).refused(2, "goes with --placement spread")
     tally("submit", "upscale", "p.png", "--scale", "1000", "--block", "8", cwd=tmp_path).refused(2, "use a block side")
     document = supply(tmp_path)
     assert (document["workers"], document["escrowWei"]) == ([], "0")

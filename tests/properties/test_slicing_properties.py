@@ -1,10 +1,10 @@
 from collections import Counter
 
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
 from tallystick.errors import PolicyError
-from tallystick.job import JobSpec
+from tallystick.job import JobSpec, Placement
 from tallystick.slicing import Slot, check_separable, layout, plan
 from tests.orders import sized
 
@@ -46,6 +46,33 @@ def test_every_plan_is_whole_separated_and_repeatable(
         operator = {slot: spec.pool[m.seat].operator for m in drawn.microjobs for slot in m.slots}
         for block in drawn.duplicated():
             assert operator[Slot(block, copy=False)] != operator[Slot(block, copy=True)]
+
+
+@given(POOLS, st.integers(1, 12), st.integers(1, 12), st.integers(1, 20), st.integers(1, 12), SEEDS)
+@example("ab", 6, 6, 1, 10, bytes(32))
+def test_every_hidden_plan_is_whole_separated_and_repeatable(
+    pool: str, columns: int, rows: int, size: int, group: int, seed: bytes
+) -> None:
+    grid = {"blocks_per_microjob": size, "microjobs_per_macrojob": group}
+    spec = sized(columns, rows, operators=pool, duplicates=0, placement=Placement.HIDDEN, **grid)
+    try:
+        counts = layout(spec)
+    except PolicyError:
+        reject()
+    drawn = plan(spec, seed)
+    assert plan(spec, seed) == drawn
+    slots = [slot for microjob in drawn.microjobs for slot in microjob.slots]
+    assert len(slots) == counts.slots
+    assert Counter(slot.block for slot in slots if not slot.copy) == Counter(range(columns * rows))
+    copied = [slot.block for slot in slots if slot.copy] or list(drawn.referee_copies)
+    assert len(copied) == len(set(copied)) == counts.copies
+    operator = {slot: spec.pool[m.seat].operator for m in drawn.microjobs for slot in m.slots}
+    for microjob in drawn.microjobs:
+        # A micro job is all work or all check, and every one that is work is checked at least once.
+        assert len({slot.copy for slot in microjob.slots}) == 1
+        assert microjob.slots[0].copy or drawn.duplicated().intersection(slot.block for slot in microjob.slots)
+        for slot in microjob.slots if microjob.slots[0].copy else ():
+            assert operator[slot] != operator[Slot(slot.block, copy=False)]
 
 
 @given(POOLS, st.integers(1, 30), st.integers(1, 30), st.integers(1, 40))

@@ -10,17 +10,21 @@ from math import comb, isclose, sqrt
 import pytest
 
 from tallystick.errors import PolicyError
-from tallystick.job import PPM, JobSpec
+from tallystick.job import PPM, JobSpec, Placement
 from tallystick.slicing import layout, share
 from tallystick.verification.deterrence import (
     NO_DETERRENCE,
     audit_rate,
     check_policy,
+    copies_of_the_rest,
     detection,
+    inside,
     least_audit,
     missed_by_audits,
+    missed_by_checker,
     missed_by_copies,
     missed_by_sample,
+    unseen_by_copies,
 )
 from tests.orders import make_order
 
@@ -46,6 +50,20 @@ def test_copies_miss_as_often_as_counting_says() -> None:
         draws = list(combinations(range(6), copies))
         missing = sum(all(block >= forged for block in drawn) for drawn in draws)
         assert missed_by_copies(6, copies, forged) == Fraction(missing, len(draws))
+
+
+def test_a_checker_misses_as_often_as_counting_says() -> None:
+    """Every choice of one block a member and of the fillers among the rest, each as likely as any other."""
+    sizes, blocks = (2, 3), [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
+    for slots, first, second in product((2, 3, 4), range(3), range(4)):
+        bad = {(0, slot) for slot in range(first)} | {(1, slot) for slot in range(second)}
+        choices = [
+            {one, two, *fill}
+            for one, two in product(blocks[:2], blocks[2:])
+            for fill in combinations([each for each in blocks if each not in {one, two}], slots - 2)
+        ]
+        missing = sum(not bad & chosen for chosen in choices)
+        assert missed_by_checker(sizes, (first, second), slots) == Fraction(missing, len(choices))
 
 
 def test_audits_miss_as_often_as_counting_says() -> None:
@@ -112,6 +130,15 @@ def test_table_4_forged_blocks_before_the_first_catch(rate: Fraction, expected: 
     mean = sum(missed_by_copies(blocks, copies, forged) for forged in range(1, blocks + 1))
     assert mean == Fraction(blocks - copies, copies + 1)  # without replacement; (1-v)/v in the limit of many blocks
     assert isclose(mean, expected, rel_tol=0.1)
+
+
+@pytest.mark.parametrize(("tenths", "spread", "rest"), [(1, 0.0063, 0.0566), (3, 0.0187, 0.0446), (5, 0.0312, 0.0323)])
+def test_table_5_by_its_closed_forms(tenths: int, spread: float, rest: float) -> None:
+    share_of_slots, rate = Fraction(tenths, 10), Fraction(1, 16)
+    assert unseen_by_copies(Placement.HIDDEN, rate, share_of_slots) == share_of_slots
+    assert isclose(unseen_by_copies(Placement.SPREAD, rate, share_of_slots), spread, abs_tol=0.0001)
+    assert isclose(copies_of_the_rest(rate, share_of_slots), rest, abs_tol=0.0001)
+    assert isclose(inside(128 * tenths, 1280), share_of_slots, abs_tol=0.001)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,13 @@ def test_a_whole_job_is_recorded_step_by_step() -> None:
         ({"attempt": 2}, "attempt 2 does not follow", "RuleError"),
         ({"requester": key("stranger").public.hex()}, "belongs to another requester", "AuthorityError"),
         ({"chain_id": "other"}, "the order names chain other", "RuleError"),
-        ({"placement": Placement.HIDDEN}, "hidden is not built yet", "RuleError"),
+        ({"placement": Placement.HIDDEN}, "leave the rate of duplicates at 0", "RuleError"),
+        ({"placement": Placement.HIDDEN, "duplicates": 0}, "the order costs", "RuleError"),  # eight copies, not six
+        (
+            {"placement": Placement.HIDDEN, "duplicates": 0, "operators": "aab", "block": 96},
+            "hidden micro jobs cannot be kept",
+            "PolicyError",
+        ),
         ({"target_width": 95}, "the output must be 96 x 64", "RuleError"),
         ({"block": 8}, "the order costs", "RuleError"),  # four times the blocks for the price of one
         ({"audit": 60_000}, "the order costs", "RuleError"),

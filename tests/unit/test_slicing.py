@@ -145,7 +145,7 @@ def test_a_pool_in_which_copies_must_meet_is_refused_before_any_seed_is_drawn() 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"placement": Placement.HIDDEN}, "hidden is not built yet: use --placement spread"),
+        ({"placement": Placement.HIDDEN}, "leave the rate of duplicates at 0"),
         ({"task_type": TaskType.RENDER}, "render"),
         ({"law": VerificationClass.TOLERANT}, "TOLERANT"),
         ({"ringers": 1}, "without ringers"),

@@ -12,7 +12,7 @@ import pytest
 from scripts import generate_transactions
 from tallystick import commitment
 from tallystick.commitment import Output, Place
-from tallystick.job import VerificationClass, spec_digest
+from tallystick.job import JobSpec, Placement, VerificationClass, spec_digest
 from tallystick.ledger import payloads as say
 from tallystick.ledger.block import Tip, header_payload
 from tallystick.ledger.context import Context
@@ -91,14 +91,18 @@ def jobspec() -> list[str]:
 
 
 def plan_page() -> list[str]:
-    drawn = plan(make_order(), SEED)
+    return [shown_plan(make_order()), shown_plan(make_order(placement=Placement.HIDDEN, duplicates=0))]
+
+
+def shown_plan(spec: JobSpec) -> str:
+    drawn = plan(spec, SEED)
     counts = drawn.layout
     head = f"T {counts.blocks}, copies {counts.copies}, slots {counts.slots}, size {counts.size}, M {counts.microjobs}"
     lines = [
         f"{each.index} {each.macrojob} {each.seat}: " + " ".join(f"{s.block}{'c' * s.copy}" for s in each.slots)
         for each in drawn.microjobs
     ]
-    return ["\n".join([head, *lines])]
+    return "\n".join([head, *lines])
 
 
 def commitment_page() -> list[str]:
