@@ -196,7 +196,7 @@ class Session:
         except TallyError as error:
             self._refuse(job.job_id, str(error))
             return
-        piece = Piece(job.job_id, job.payload, assignment)
+        piece = Piece(job.job_id, job.payload, assignment, told=now)
         self.held[piece.name] = piece
         self._say.append(Compute(piece))
 
@@ -219,7 +219,6 @@ class Session:
             case Computed(digests=digests):
                 piece.outputs = delivered(self.worker, piece.assignment, digests)
                 piece.go(Stage.UPLOADING)
-                self._progress(piece, len(digests), now)
                 self._say.append(Upload(piece))
             case Uploaded():
                 piece.go(Stage.UPLOADED)
@@ -229,10 +228,10 @@ class Session:
                 self._let_go(piece)
 
     def _progress(self, piece: Piece, done: int, now: int) -> None:
-        total = len(piece.payload.blocks)
-        if self.line is Line.OPEN and (done == total or not 0 <= now - piece.told < PROGRESS_MS):
+        """Say now and then how far a long piece is; a short one says nothing before its root."""
+        if self.line is Line.OPEN and not 0 <= now - piece.told < PROGRESS_MS:
             piece.told = now
-            self._say.append(Send(wire.Progress(piece.name, done, total)))
+            self._say.append(Send(wire.Progress(piece.name, done, len(piece.payload.blocks))))
 
     def _commit_waiting(self) -> None:
         """Sign, number and send the roots of everything that was uploaded, in the order in which that happened."""

@@ -1,0 +1,107 @@
+"""What a node says of itself, of money, of workers, of receipts and tokens, as far as a client relies on it.
+
+Typed strictly where it is read; what a newer node says beside it is let pass. Orders and prices are ``node/views.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from tallystick.node.views import JobState, JobView
+from tallystick.primitives.amounts import WeiText
+from tallystick.primitives.canonical import AddressText, Count
+
+Text = Annotated[str, msgspec.Meta(max_length=2000)]
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+class NodeInfo(msgspec.Struct, frozen=True):
+    """A node: its ledger, its software, how large its log is."""
+
+    chain_id: Text
+    version: Text = ""
+    network: Text = ""
+    log_origin: Text = ""
+    log_vkey: Text = ""
+    size: Count = 0
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Some of the orders, newest first, and where the next ones begin."""
+
+    jobs: tuple[JobView, ...]
+    next: Text | None = None
+
+
+class UploadState(msgspec.Struct, frozen=True):
+    """Where an upload stands."""
+
+    upload_id: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,100}\Z")]
+    offset: Count
+    length: Count
+    complete: bool = False
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How many bytes of something stand at the node."""
+
+    offset: Count
+    complete: bool
+
+
+class AccountInfo(msgspec.Struct, frozen=True):
+    """An account's free money, in wei, and the number of its next entry."""
+
+    address: AddressText
+    balance: WeiText
+    nonce: Count
+
+
+class ReceiptInfo(msgspec.Struct, frozen=True):
+    """An entry of the log and where it stands."""
+
+    nid: Text
+    tx_hash: Text
+    index: Count
+    entry: dict[str, Any] | None = None
+
+
+class TokenInfo(msgspec.Struct, frozen=True):
+    """A token; its text is said once, when it is made."""
+
+    token_id: Text
+    scopes: tuple[Text, ...]
+    account: Text
+    created: Text = ""
+    expires: Text | None = None
+    revoked: Text | None = None
+    token: Text | None = None
+
+
+class TokenPage(msgspec.Struct, frozen=True):
+    """All tokens of a node."""
+
+    tokens: tuple[TokenInfo, ...]
+
+
+class WorkerInfo(msgspec.Struct, frozen=True):
+    """A worker as the node sees it; ``waiting`` says why it gets no work."""
+
+    address: AddressText
+    connected: bool = False
+    backend: Text = ""
+    tier: Text = ""
+    bond: WeiText = "0"
+    locked: WeiText = "0"
+    earned: WeiText = "0"
+    pending: WeiText = "0"
+    done: Count = 0
+    waiting: Text = ""
+
+
+class WorkerPage(msgspec.Struct, frozen=True):
+    """Workers that a node knows."""
+
+    workers: tuple[WorkerInfo, ...]
