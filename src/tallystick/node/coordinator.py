@@ -104,8 +104,8 @@ class Coordinator:
     _due: set[int] = field(default_factory=set)
     _awaited: say.Payload | None = None
     """The last payload that was handed over to be logged and does not stand yet; reassignments stand beside it."""
-    _moving: dict[int, say.MicroJobReassigned] = field(default_factory=dict)
-    """Reassignments that were handed over to be logged and do not stand yet, by micro job."""
+    _moving: dict[int, tuple[say.MicroJobReassigned, Sequence[int]]] = field(default_factory=dict)
+    """Reassignments that were handed over to be logged and do not stand yet, with the seats that come next."""
     _drawn: Plan = field(init=False)
     _separation: Separation | None = None
     """Made when the first holder is lost."""
@@ -147,7 +147,7 @@ class Coordinator:
                 self._awaited = None
                 return self._logged(stimulus, now)
             case Logged(payload=say.MicroJobReassigned() as moved) | Refused(payload=moved):
-                return self._moved(moved, stands=isinstance(stimulus, Logged))
+                return self._moved(moved, now, stands=isinstance(stimulus, Logged))
             case HolderLost(microjob=index, seats=seats) if self._counts(index):
                 return self._move(index, seats, now)
             case Opened(microjob=index, openings=openings) if index in self._asked and index not in self.opened:
@@ -181,10 +181,10 @@ class Coordinator:
         spec, moves = self.spec, sum(move.microjob == index for move in self.moves)
         if index in self.roots or index in self._moving or moves >= MOVES_MAX or now > spec.deadlines.commit:
             return ()
-        for seat in seats:
+        for tried, seat in enumerate(seats, 1):
             if self._fits(Move(index, seat)):
                 moved = say.MicroJobReassigned(spec.job_id, spec.attempt, index, seat, now)
-                self._moving[index] = moved
+                self._moving[index] = moved, seats[tried:]
                 return (Log((moved,)),)
         return ()
 
@@ -194,25 +194,26 @@ class Coordinator:
             return False
         self._separation = self._separation or Separation(self.spec, self._drawn, self.moves)
         try:
-            self._separation.check(move, [Move(each.microjob, each.seat) for each in self._moving.values()])
+            self._separation.check(move, [Move(each.microjob, each.seat) for each, _ in self._moving.values()])
         except VerificationError:
             return False
         return True
 
-    def _moved(self, moved: say.MicroJobReassigned, *, stands: bool) -> tuple[Instruction, ...]:
-        """Hand a micro job to its new holder; what the old one delivered without a root is nobody's."""
-        if self._moving.get(moved.microjob) != moved:
+    def _moved(self, moved: say.MicroJobReassigned, now: int, *, stands: bool) -> tuple[Instruction, ...]:
+        """Hand a micro job to its new holder, or try the next; what the old one delivered is nobody's."""
+        index, (asked, others) = moved.microjob, self._moving.get(moved.microjob, (None, ()))
+        if asked != moved:
             return ()
-        del self._moving[moved.microjob]
+        del self._moving[index]
         if not stands:
-            return ()
-        move = Move(moved.microjob, moved.seat)
+            return self._move(index, others, now) if self._counts(index) else ()
+        move = Move(index, moved.seat)
         self.moves = (*self.moves, move)
         if self._separation is not None:
             self._separation.take(move)
         self.plan = reassign(self.plan, (move,))
-        self.arrived.pop(move.microjob, None)
-        return (Dispatch((self.plan.microjobs[move.microjob],)),) if self._counts(move.microjob) else ()
+        self.arrived.pop(index, None)
+        return (Dispatch((self.plan.microjobs[index],)),) if self._counts(index) else ()
 
     def _counts(self, microjob: int) -> bool:
         """Tell whether what a worker does for a micro job still counts: the closing was not even asked for."""

@@ -1,4 +1,4 @@
-"""What a worker of this home needs before lost work can be given to it: stake for one more micro job."""
+"""What a worker of this home needs before lost work can be given to it: stake for every micro job it may take over."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tallystick.primitives.amounts import parse_wei
 from tallystick.primitives.keys import SigningKey
 
 
-def top_up(spec: JobSpec, key: SigningKey, faucet: SigningKey, view: View) -> tuple[Draft, ...]:
-    """Return what must stand in the log before a registered worker takes over a micro job; nothing if its bond does."""
+def top_up(spec: JobSpec, key: SigningKey, faucet: SigningKey, view: View, microjobs: int = 1) -> tuple[Draft, ...]:
+    """Return what must stand in the log before a registered worker takes so many over; nothing if its bond does."""
     known = view.get(node_key(key.public.hex()))
     free = int(known.bond) - int(known.locked) if isinstance(known, Node) else 0
-    short = parse_wei(spec.policy.stake) - free
+    short = microjobs * parse_wei(spec.policy.stake) - free
     if short <= 0:
         return ()
     return Draft(faucet, say.Transfer(key.address, str(short))), Draft(key, say.StakeDeposited(str(short)))

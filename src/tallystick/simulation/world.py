@@ -22,13 +22,14 @@ from tallystick.node.crew import Act, Broken, Fact
 from tallystick.node.identity import Identity
 from tallystick.node.ordering import Wish
 from tallystick.node.ports import Ports
-from tallystick.node.shell import Node, Offer
+from tallystick.node.shell import Offer
 from tallystick.node.solo import SNAPSHOT_EVERY, SoloEngine
 from tallystick.node.worker import Laborer, Worker
 from tallystick.primitives import canonical
 from tallystick.primitives.digests import sha256
 from tallystick.simulation.disk import Disk, SimulatedBlobs, SimulatedDesk, SimulatedStore, SimulatedTiles
 from tallystick.simulation.media import SimulatedCredentials, SimulatedExecutor, SimulatedImages, parse_picture
+from tallystick.simulation.vanishing import DesertedNode, Leave
 
 START: Final = 1_800_000_000_000
 OUTPUT: Final = "/buyer/output"
@@ -107,12 +108,13 @@ class World:
         *,
         disk: Disk | None = None,
         cast: Mapping[int, Cast] | None = None,
+        leaves: Mapping[int, Leave] | None = None,
         executor: SimulatedExecutor | None = None,
         time: int = START,
         snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
-        """Open the home of this seed; ``cast`` says who sits on which seat, all others are honest."""
-        self.seed, self.disk, self.cast = seed, disk or Disk(), cast or {}
+        """Open the home of this seed; ``cast`` says who sits on which seat, all others are honest; some may leave."""
+        self.seed, self.disk, self.cast, self.leaves = seed, disk or Disk(), cast or {}, leaves or {}
         self.executor = executor or SimulatedExecutor()
         self.clock, self.rng = SimulatedClock(time), random.Random(seed * 1_000_003 + len(self.disk.entries))
         self.identity = Identity(sha256(b"simulated master key", seed.to_bytes(8, "big")))
@@ -136,7 +138,8 @@ class World:
             folder="/jobs",
         )
         self.book = Book(self.engine, self._hear)
-        self.node = Node(self.book, ports, self.identity, self._hire, self._gather)
+        self.node = DesertedNode(self.book, ports, self.identity, self._hire, self._gather)
+        self.node.leaves = self.leaves
 
     def _hear(self, transaction: Transaction, index: int) -> None:
         """Note what the node says is durable; committing takes a while."""
@@ -164,6 +167,7 @@ class World:
             self.seed,
             disk=self.disk,
             cast=self.cast if cast is None else cast,
+            leaves=self.leaves,
             executor=self.executor,
             time=later,
         )
