@@ -15,7 +15,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.routes import HTTPRoute, WebSocketRoute
 from litestar.types import ControllerRouterHandler, ExceptionHandlersMap, Scope
 
-from tallystick.api import events, health, uploads
+from tallystick.api import assignments, blobs, events, health, jobs, ledger, token_routes, uploads, worker_socket
 from tallystick.api.edge import Application, Edge
 from tallystick.api.gate import OPTIONS, Gate
 from tallystick.api.guard import SOCKET, Caller, Route, check_routes
@@ -23,7 +23,17 @@ from tallystick.api.house import House
 from tallystick.api.problems import Refusals
 from tallystick.api.schema import document, schema_routes
 
-OWN: Final[tuple[ControllerRouterHandler, ...]] = (*health.ROUTES, *events.ROUTES, *uploads.ROUTES)
+OWN: Final[tuple[ControllerRouterHandler, ...]] = (
+    *health.ROUTES,
+    *ledger.ROUTES,
+    *jobs.ROUTES,
+    *uploads.ROUTES,
+    *blobs.ROUTES,
+    *events.ROUTES,
+    *token_routes.ROUTES,
+    *assignments.ROUTES,
+    *worker_socket.ROUTES,
+)
 
 
 def application(house: House, others: Sequence[ControllerRouterHandler] = ()) -> Edge:

@@ -108,11 +108,12 @@ TABLE: Final[Mapping[Route, Rule]] = MappingProxyType(
         (SOCKET, "/worker"): PUBLIC,
         # The log to the world: api/log_routes.py and api/ipfs_routes.py.
         ("GET", "/log/{path}"): PUBLIC,
+        ("HEAD", "/log/{path}"): PUBLIC,
+        ("HEAD", "/log/{path}"): PUBLIC,
         ("GET", "/api/v1/log"): PUBLIC,
         ("GET", "/api/v1/log/consistency"): PUBLIC,
         ("GET", "/api/v1/receipts/{name}"): PUBLIC,
         ("GET", "/api/v1/receipts/{name}/proof"): PUBLIC,
-        ("GET", "/api/v1/receipts/{name}/statement"): PUBLIC,
         ("GET", "/ipfs/{cid}"): PUBLIC,
         ("HEAD", "/ipfs/{cid}"): PUBLIC,
     }

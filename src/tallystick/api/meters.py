@@ -48,9 +48,9 @@ class _Standing(Collector):
         yield GaugeMetricFamily("tallystick_open_lines", "Open sockets and event streams.", seen.lines)
         yield GaugeMetricFamily("tallystick_anchors", "Checkpoints anchored on a chain.", seen.anchors)
         yield GaugeMetricFamily("tallystick_uploads_open", "Uploads that are not complete.", seen.uploads)
-        jobs = GaugeMetricFamily("tallystick_jobs", "Jobs by the phase they are in.", labels=["phase"])
-        for phase, count in sorted(seen.phases.items()):
-            jobs.add_metric([phase], count)
+        jobs = GaugeMetricFamily("tallystick_jobs", "Orders by where they are.", labels=["state"])
+        for state, count in sorted(seen.phases.items()):
+            jobs.add_metric([state], count)
         yield jobs
 
 

@@ -46,7 +46,9 @@ SCHEMES: Final[dict[str, Any]] = {
 
 def document(routes: Sequence[ControllerRouterHandler]) -> dict[str, Any]:
     """Return the OpenAPI document of these routes."""
-    config = OpenAPIConfig(title=TITLE, version=__version__, description=DESCRIPTION, use_handler_docstrings=True)
+    config = OpenAPIConfig(
+        title=TITLE, version=__version__, description=DESCRIPTION, use_handler_docstrings=True, path="/unused"
+    )
     given = {"house": Provide(_no_house, sync_to_thread=False), "caller": Provide(_no_caller, sync_to_thread=False)}
     read: dict[str, Any] = Litestar(list(routes), openapi_config=config, dependencies=given).openapi_schema.to_schema()
     components = read.setdefault("components", {})

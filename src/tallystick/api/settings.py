@@ -73,8 +73,10 @@ class Bounds:
     upload_ms: int = 24 * 3_600_000
     streams: int = 256
     faucet_cpc: int = 1000
-    faucet_calls: int = 60
-    """Calls of the faucet within an hour, all accounts together."""
+    blob_bytes: int = 16 * MIB
+    blobs_per_account: int = 1000
+    decoding: int = 2
+    """How many pictures of orders are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 
 from tallystick.api.aside import aside
+from tallystick.api.bodies import BytesOperation
 from tallystick.api.guard import Caller
 from tallystick.api.house import Asker, Here, House
 from tallystick.api.problems import Problem
@@ -91,7 +92,7 @@ async def give_up(house: Here, caller: Asker, upload_id: UploadId) -> None:
     await aside(partial(house.uploads.desk.remove, _own(house, caller, upload_id)))
 
 
-@patch(PATH, tags=TAG, responses=CONFLICT, request_max_body_size=None)
+@patch(PATH, tags=TAG, responses=CONFLICT, request_max_body_size=None, operation_class=BytesOperation)
 async def go_on(
     house: Here, caller: Asker, upload_id: UploadId, upload_offset: Offset, request: Request[Any, Any, Any]
 ) -> Response[UploadView]:

@@ -6,11 +6,12 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tallystick.cli.exits import DONE, emit, say
-from tallystick.cli.home import TRUST_FILE, home_path, open_home
+from tallystick.cli.home import LOG_FOLDER, TRUST_FILE, home_path, open_home
 from tallystick.cli.node_file import Standing, announced
 from tallystick.cli.words import command
 from tallystick.errors import UsageError
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from tallystick.api.server import Tls
     from tallystick.api.settings import Address
     from tallystick.cli.home import Home
+    from tallystick.node.host import Host
     from tallystick.node.tokens import Tokens
+
+OUTPUT_FOLDER = "outputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +92,53 @@ def _tokens(home: Home) -> Tokens:
 
 
 def _serve(home: Home, tokens: Tokens, journal: Journal, *, require_auth: bool, stack: ExitStack) -> Edge:
-    """Wire node and application together; what must be closed goes on the stack."""
-    from tallystick.adapters.local import SystemEntropy
+    """Wire host and application together; what must be closed goes on the stack."""
+    from tallystick.adapters.tiles import FolderTiles
     from tallystick.api.application import application
+    from tallystick.api.blobs import may_read
     from tallystick.api.house import furnish
+    from tallystick.api.ipfs_routes import ipfs_routes
+    from tallystick.api.log_routes import log_routes
     from tallystick.api.settings import Settings
-    from tallystick.node.feed import Feed
-    from tallystick.node.ledger_thread import SharedBook
+    from tallystick.node.blocks import Blocks
+    from tallystick.node.public_log import EngineLog
 
+    host = _host(home, journal)
+    host.book.start()
+    stack.callback(host.book.close)
+    host.start()
+    stack.callback(host.close)
+    settings = Settings(folder=home.path, home=home.path, require_auth=require_auth)
+    house = furnish(settings, host, tokens, (home.path / TRUST_FILE).read_bytes, journal)
+    source = EngineLog(home.engine, host.book.lock, FolderTiles(home.path / LOG_FOLDER).read)
+    gateway = ipfs_routes(Blocks(source, home.node.ports.blobs), partial(may_read, house))
+    return application(house, [*log_routes(source), *gateway])
+
+
+def _host(home: Home, journal: Journal) -> Host:
+    """Give a home's node many buyers and workers elsewhere."""
+    from tallystick.adapters.local import SystemEntropy
+    from tallystick.cli.home import hire
+    from tallystick.node.exchange import Exchange
+    from tallystick.node.feed import Feed
+    from tallystick.node.floor import Rhythm
+    from tallystick.node.host import Host
+    from tallystick.node.ledger_thread import SharedBook
+    from tallystick.node.shell import Node
+
+    ports, identity, entropy = home.node.ports, home.identity, SystemEntropy()
     feed = Feed(lambda error: journal.failure("", error))
     book = SharedBook(home.engine, lambda _transaction, _index: None, feed)
-    book.start()
-    stack.callback(book.close)
-    house = furnish(
-        Settings(folder=home.path, home=home.path, require_auth=require_auth),
+    node = Node(book, ports, identity, lambda wish, seat: hire(identity, wish, seat))
+    return Host(
+        node=node,
         book=book,
+        exchange=Exchange(book, ports, entropy, Rhythm()),
         feed=feed,
-        ports=home.node.ports,
-        identity=home.identity,
-        entropy=SystemEntropy(),
-        tokens=tokens,
-        trust=(home.path / TRUST_FILE).read_bytes,
-        journal=journal,
-        workers=lambda: 0,
+        entropy=entropy,
+        output_folder=home.path / OUTPUT_FOLDER,
+        trouble=journal.failure,
     )
-    return application(house)
 
 
 def _url(address: Address, tls: Tls | None) -> str:

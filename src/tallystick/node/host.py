@@ -128,8 +128,10 @@ class Host:
         _, offer = self._offered(account, form, data)
         return price_view(offer.spec, offer.price)
 
-    def submit(self, account: str, form: OrderForm, data: bytes) -> JobView:
+    def submit(self, account: str, form: OrderForm, data: bytes, job_id: str | None = None) -> JobView:
         """Take an order into the queue; it is durable when this returns, and locked when its workers are found.
+
+        ``job_id`` is a name that was made for it before, by ``new_job_id``.
 
         Raises:
             UsageError: it cannot be ordered, or costs more than its maximum.
@@ -139,7 +141,7 @@ class Host:
         """
         if sum(order.state is JobState.QUEUED for order in list(self._orders.values())) >= self.limits.queued:
             raise LimitError(f"{self.limits.queued} orders wait already: try again later")
-        wish, offer = self._offered(account, form, data)
+        wish, offer = self._offered(account, form, data, job_id)
         if form.price_max is not None and offer.price.total > int(form.price_max):
             raise PriceError(f"the order would lock {offer.price.total} wei, {form.price_max} are allowed")
         Path(wish.output_path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -210,11 +212,11 @@ class Host:
         with self._wake:
             return Counter(order.state for order in self._orders.values())
 
-    def _offered(self, account: str, form: OrderForm, data: bytes) -> tuple[Wish, Offer]:
+    def _offered(self, account: str, form: OrderForm, data: bytes, job_id: str | None = None) -> tuple[Wish, Offer]:
         """Write the order for workers as if they were here already: the price depends on how many, not on who."""
         if sha256(data).hex() != form.input:
             raise ConflictError("the uploaded bytes are not those that the form names", input=sha256(data).hex())
-        wish = self._wish(account, form)
+        wish = self._wish(account, form, job_id or new_job_id(self.entropy))
         picture = self.node.ports.images.decode(data)
         return wish, self.node.offer_for(wish, picture, self._likely(wish))
 
@@ -228,8 +230,7 @@ class Host:
             pass
         return local_pool(_strangers(wish), self.node.identity)
 
-    def _wish(self, account: str, form: OrderForm) -> Wish:
-        job_id = f"up-{self.entropy.token(JOB_NAME_BYTES).hex()}"
+    def _wish(self, account: str, form: OrderForm, job_id: str) -> Wish:
         minutes = form.minutes * MINUTE_MS
         usual = Windows()
         return Wish(
@@ -371,6 +372,11 @@ class Host:
 
 
 _CANCELLED: Final = "cancelled by its buyer"
+
+
+def new_job_id(entropy: Entropy) -> str:
+    """Return a name for a job that nobody has yet."""
+    return f"up-{entropy.token(JOB_NAME_BYTES).hex()}"
 
 
 def _strangers(wish: Wish) -> Wish:

@@ -1,0 +1,200 @@
+"""Routes of orders: what it would cost, order it, where it stands, its entries, its files, cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import HttpMethod, Request, Response, get, post, route
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+
+from tallystick.api.aside import aside
+from tallystick.api.entries import EntryView, view_entry
+from tallystick.api.guard import Caller
+from tallystick.api.house import Asker, Here, House
+from tallystick.api.problems import Problem
+from tallystick.api.ranges import OCTETS, Part, answer_file, choose
+from tallystick.errors import AbsentError
+from tallystick.job import JobId
+from tallystick.node.host import BUNDLE, OUTPUT, SIDECAR
+from tallystick.node.views import JobState, JobView, OrderForm, PriceView
+
+TAG: Final = ["jobs"]
+JOB: Final = "/api/v1/jobs/{job_id:str}"
+LIMIT_MAX: Final = 500
+MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {OUTPUT: "image/png", SIDECAR: "application/c2pa", BUNDLE: "application/json"}
+)
+Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX)]
+Kind = Annotated[str, Parameter(pattern=f"^({OUTPUT}|{SIDECAR}|{BUNDLE})$")]
+State = Annotated[JobState | None, Parameter(query="state", default=None)]
+IdempotencyKey = Annotated[
+    str | None, Parameter(header="Idempotency-Key", pattern=r"^[!-~]{1,200}(?![\s\S])", default=None)
+]
+CONFLICT: Final = {409: ResponseSpec(Problem, description="It contradicts what stands.")}
+REPEATED: Final = {
+    200: ResponseSpec(JobView, description="The first answer to this Idempotency-Key, again."),
+    409: ResponseSpec(Problem, description="The Idempotency-Key came with another body, or the bytes are others."),
+}
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Orders, newest first; ``cursor`` is where the next page begins, null on the last."""
+
+    jobs: tuple[JobView, ...]
+    cursor: str | None
+
+
+class EntryPage(msgspec.Struct, frozen=True):
+    """Entries in the order of the log; ``cursor`` is where the next page begins, null on the last."""
+
+    entries: tuple[EntryView, ...]
+    cursor: int | None
+
+
+def own(house: House, caller: Caller, job_id: str) -> JobView:
+    """Return a job that is the caller's business.
+
+    Raises:
+        AbsentError: it is not, or there is none.
+    """
+    job = house.host.job(job_id)
+    if job is None or not caller.owns(job.account):
+        raise AbsentError(f"there is no job {job_id}")
+    return job
+
+
+async def uploaded(house: House, caller: Caller, digest: str) -> bytes:
+    """Return the bytes of a complete upload of the caller.
+
+    Raises:
+        AbsentError: there is none with this SHA-256.
+    """
+    upload = house.uploads.desk.find(caller.account, digest, house.now())
+    if upload is None:
+        raise AbsentError("no complete upload has this SHA-256: POST /api/v1/uploads first")
+    return await aside(house.uploads.desk.path(upload).read_bytes)
+
+
+@post("/api/v1/quotes", tags=TAG, status_code=HTTPStatus.OK, responses=CONFLICT)
+async def ask_price(house: Here, caller: Asker, data: OrderForm) -> PriceView:
+    """Tell what an order of an uploaded picture would lock; nothing is kept."""
+    async with house.decoding:
+        picture = await uploaded(house, caller, data.input)
+        return await aside(partial(house.host.quote, caller.account, data, picture))
+
+
+@post("/api/v1/jobs", tags=TAG, status_code=HTTPStatus.ACCEPTED, responses=REPEATED)
+async def order(
+    house: Here,
+    caller: Asker,
+    data: OrderForm,
+    request: Request[Any, Any, Any],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[JobView]:
+    """Order a job over an uploaded picture; it is durable when this answers."""
+    if idempotency_key is None:
+        job = await _submit(house, caller, data, None)
+        return _ordered(job, HTTPStatus.ACCEPTED)
+    name = (caller.account, idempotency_key)
+    async with house.promises.held(name):
+        promise = await aside(partial(house.promises.make, name, await request.body(), house.now()))
+        if promise.answer is not None:
+            return _ordered(msgspec.json.decode(promise.answer, type=JobView), HTTPStatus.OK)
+        stands = await aside(partial(house.host.job, promise.job_id))
+        job = await _submit(house, caller, data, promise.job_id) if stands is None else stands
+        await aside(partial(house.promises.keep, name, promise, msgspec.json.encode(job).decode()))
+    return _ordered(job, HTTPStatus.ACCEPTED)
+
+
+async def _submit(house: House, caller: Caller, form: OrderForm, job_id: str | None) -> JobView:
+    async with house.decoding:
+        picture = await uploaded(house, caller, form.input)
+        return await aside(partial(house.host.submit, caller.account, form, picture, job_id))
+
+
+def _ordered(job: JobView, status: HTTPStatus) -> Response[JobView]:
+    return Response(job, status_code=status, headers={"location": f"/api/v1/jobs/{job.job_id}"})
+
+
+@get("/api/v1/jobs", tags=TAG)
+async def list_jobs(
+    house: Here, caller: Asker, cursor: JobId | None = None, limit: Limit = 50, where: State = None
+) -> JobPage:
+    """List orders, newest first: one's own, or all for an operator."""
+    account = None if caller.operates else caller.account
+    found = await aside(partial(house.host.jobs, account, cursor or "", limit + 1, where))
+    page = found[:limit]
+    return JobPage(page, page[-1].job_id if len(found) > limit else None)
+
+
+@get(JOB, tags=TAG)
+async def show(house: Here, caller: Asker, job_id: JobId) -> JobView:
+    """Tell where an order stands."""
+    return await aside(partial(own, house, caller, job_id))
+
+
+@post(f"{JOB}/cancel", tags=TAG, status_code=HTTPStatus.OK, responses=CONFLICT)
+async def cancel(house: Here, caller: Asker, job_id: JobId) -> JobView:
+    """Take an order out of the queue; one whose price is locked goes on."""
+    await aside(partial(own, house, caller, job_id))
+    return await aside(partial(house.host.cancel, job_id))
+
+
+@get(f"{JOB}/entries", tags=TAG)
+async def entries(
+    house: Here,
+    caller: Asker,
+    job_id: JobId,
+    cursor: Annotated[int | None, Parameter(ge=0, le=2**53 - 1)] = None,
+    limit: Limit = 100,
+) -> EntryPage:
+    """List the job's entries of the log."""
+    await aside(partial(own, house, caller, job_id))
+    return await aside(partial(_entries, house, job_id, cursor or 0, limit))
+
+
+def _entries(house: House, job_id: str, cursor: int, limit: int) -> EntryPage:
+    with house.book.lock:
+        places = [place for place in house.book.engine.index.jobs.get(job_id, ()) if place >= cursor]
+        found = tuple(view_entry(place, house.book.engine.entry(place)) for place in places[:limit])
+    return EntryPage(found, places[limit] if len(places) > limit else None)
+
+
+@route(
+    f"{JOB}/files/{{kind:str}}",
+    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    tags=TAG,
+    media_type=OCTETS,
+    responses={
+        **CONFLICT,
+        200: ResponseSpec(bytes, media_type=OCTETS, description="The file."),
+        206: ResponseSpec(bytes, media_type=OCTETS, description="The range that was asked for."),
+        304: ResponseSpec(None, description="It is the one that you have."),
+        416: ResponseSpec(Problem, description="The file has no such range; `size` is how many bytes it has."),
+    },
+)
+async def file(house: Here, caller: Asker, job_id: JobId, kind: Kind, request: Request[Any, Any, Any]) -> Response[Any]:
+    """Return a delivered file: `output`, `sidecar` (content credentials) or `bundle` (the evidence)."""
+    await aside(partial(own, house, caller, job_id))
+    path = await aside(partial(house.host.file, job_id, kind))
+    part = await aside(partial(_choose, path, kind, dict(request.scope)))
+    return answer_file(part, path, MEDIA_TYPES[kind])
+
+
+def _choose(path: Path, kind: str, scope: dict[str, Any]) -> Part:
+    """Read conditions and range; a file is replaced whole, so its size and time name its bytes."""
+    stat = path.stat()
+    name = path.name.replace('"', "")
+    ending = "" if kind == OUTPUT else f".{kind}" if kind not in name else ""
+    disposition = f'attachment; filename="{name}{ending}"'
+    return choose(scope, stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}", {"content-disposition": disposition})
+
+
+ROUTES: Final = (ask_price, order, list_jobs, show, cancel, entries, file)
