@@ -87,10 +87,10 @@ async def stand(house: Here, ticket: Ticket) -> OutputView:
 
 
 @head(OUTPUT, tags=TAG)
-async def stand_shortly(house: Here, ticket: Ticket) -> Response[None]:
+async def stand_shortly(house: Here, ticket: Ticket) -> Response[bytes]:
     """Tell where the output stands, in headers."""
     view = await aside(partial(stands, house.host.exchange.ticket(ticket)))
-    return Response(None, headers={OFFSET: str(view.offset), LENGTH: str(view.length)}, media_type=OCTETS)
+    return Response(b"", headers={OFFSET: str(view.offset), LENGTH: str(view.length)}, media_type=OCTETS)
 
 
 @patch(OUTPUT, tags=TAG, responses=CONFLICT, request_max_body_size=None)

@@ -79,11 +79,11 @@ async def stand(house: Here, caller: Asker, upload_id: UploadId) -> UploadView:
 
 
 @head(PATH, tags=TAG)
-async def stand_shortly(house: Here, caller: Asker, upload_id: UploadId) -> Response[None]:
+async def stand_shortly(house: Here, caller: Asker, upload_id: UploadId) -> Response[bytes]:
     """Tell where an upload stands, in headers."""
     view = _view(house, _own(house, caller, upload_id))
     headers = {OFFSET: str(view.offset), LENGTH: str(view.length)}
-    return Response(None, headers=headers, media_type=OCTETS)
+    return Response(b"", headers=headers, media_type=OCTETS)
 
 
 @delete(PATH, tags=TAG)
