@@ -7,14 +7,32 @@ Other languages read the same files: the shapes are in vectors/README.md.
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tallystick.job import (
+    Deadlines,
+    Grid,
+    JobSpec,
+    Placement,
+    Price,
+    Seat,
+    TaskType,
+    Upscale,
+    VerificationClass,
+    VerificationPolicy,
+)
+from tallystick.kernels.lanczos import KERNEL_NAME
+from tallystick.primitives.canonical import encode
+from tallystick.primitives.digests import sha256
+from tallystick.primitives.keys import SigningKey
 from tallystick.primitives.merkle import EMPTY_ROOT, consistency_proof, inclusion_proof, leaf_hash, node_hash, root
 from tallystick.primitives.notes import Checkpoint, NoteSigner, WitnessSigner, split_note
+from tallystick.slicing import plan
 
 HERE = Path(__file__).resolve().parent
 Vector = tuple[str, str, str | None, dict[str, Any]]
@@ -28,6 +46,8 @@ STRANGER = NoteSigner("stranger.example/log", bytes([2]) * 32)
 WITNESS = WitnessSigner("witness.example/w1", bytes([3]) * 32)
 TEXT = Checkpoint(ORIGIN, 11, root(LEAVES[:11])).text()
 NOTE = LOG.sign(TEXT)
+PLAN_SEED = sha256(b"seed")
+HIDDEN: dict[str, Any] = {"placement": "hidden", "duplicates": 0}
 
 
 def canonical_json() -> Iterator[Vector]:
@@ -299,12 +319,157 @@ def checkpoints() -> Iterator[Vector]:
     yield "root-malleable", "spare bits of the root's base64 are set", "NotCanonicalError", malleable
 
 
+def plans() -> Iterator[Vector]:
+    """Orders with a seed and what they are laid out to; `tests/vectors` holds a stated plan against its order's."""
+    names = {
+        "spread": ("every micro job is part work, part check", order("abc")),
+        "spread-one-operator": ("the referee computes the copies", order("aaa")),
+        "hidden": ("two of seven micro jobs check the others", order("abc", **HIDDEN)),
+        "hidden-one-operator": ("the referee checks all six micro jobs", order("aaa", **HIDDEN)),
+        "hidden-short-last": (
+            "the last micro job is short, so it checks nothing",
+            order("ab", target=(80, 40), **HIDDEN),
+        ),
+    }
+    for name, (desc, spec) in names.items():
+        yield f"good-{name}", desc, None, laid(spec)
+    for name, (desc, error, spec) in refused_orders().items():
+        yield name, desc, error, {"spec": json.loads(encode(spec)), "seed": PLAN_SEED.hex()}
+    for name, (desc, given) in other_plans().items():
+        yield name, desc, "VerificationError", given
+
+
+def refused_orders() -> dict[str, tuple[str, str, JobSpec]]:
+    """Orders that nobody may plan."""
+    return {
+        "hidden-with-duplicates": (
+            "a rate of copies beside the grid's",
+            "UsageError",
+            order("abc", placement="hidden"),
+        ),
+        "hidden-one-rules": ("one operator has 15 of 16 seats", "PolicyError", order("a" * 15 + "b", **HIDDEN)),
+        "hidden-no-room": (
+            "two blocks, and four of five seats with one operator",
+            "PolicyError",
+            order("a" * 4 + "b", target=(16, 8), **HIDDEN),
+        ),
+        "spread-copies-meet": (
+            "one operator holds more slots than blocks",
+            "PolicyError",
+            order("aaab", duplicates=1_000_000),
+        ),
+        "ringers": ("ringers are not built", "UsageError", order("abc", ringers=1)),
+        "law": ("tolerant comparison is not built", "UsageError", order("abc", law=3)),
+        "target-size": ("the output is not the input times the scale", "UsageError", order("abc", scale="3")),
+        "kernel": ("a kernel without a reference", "UsageError", order("abc", kernel="bicubic")),
+    }
+
+
+def other_plans() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Plans that are not their order's."""
+    hidden, spread, referee = laid(order("abc", **HIDDEN)), laid(order("abc")), laid(order("aaa", **HIDDEN))
+    checker = next(index for index, each in enumerate(hidden["microjobs"]) if each["slots"][0][1])
+    member = next(index for index, each in enumerate(hidden["microjobs"]) if not each["slots"][0][1])
+
+    def changed(given: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+        stated = copy.deepcopy(given)
+        change(stated)
+        return stated
+
+    def slots(given: dict[str, Any], index: int) -> list[list[int]]:
+        found: list[list[int]] = given["microjobs"][index]["slots"]
+        return found
+
+    def seen(given: dict[str, Any]) -> None:
+        slots(given, checker)[0], slots(given, member)[0] = slots(given, member)[0], slots(given, checker)[0]
+
+    return {
+        "seed": ("another seed", changed(spread, lambda it: it.update(seed=bytes(32).hex()))),
+        "seat": ("a micro job at the next seat", changed(spread, lambda it: it["microjobs"][1].update(seat=2))),
+        "slots-order": ("slots in another order", changed(spread, lambda it: slots(it, 0).reverse())),
+        "copy-unmarked": (
+            "a copy that is no copy",
+            changed(hidden, lambda it: slots(it, checker)[0].__setitem__(1, 0)),
+        ),
+        "checker-order": ("members visited backwards", changed(hidden, lambda it: slots(it, checker).reverse())),
+        "checker-short": ("a checker without its fillers", changed(hidden, lambda it: slots(it, checker).pop())),
+        "checker-moved": ("a checker at another place", changed(hidden, lambda it: it["microjobs"].reverse())),
+        "checker-mixed": ("work and check in one micro job", changed(hidden, seen)),
+        "filler-twice": (
+            "a block checked twice",
+            changed(hidden, lambda it: slots(it, checker).__setitem__(-1, slots(it, checker)[0])),
+        ),
+        "referee-fewer": ("one copy less for the referee", changed(referee, lambda it: it["referee_copies"].pop())),
+    }
+
+
+def laid(spec: JobSpec) -> dict[str, Any]:
+    drawn = plan(spec, PLAN_SEED)
+    return {
+        "spec": json.loads(encode(spec)),
+        "seed": PLAN_SEED.hex(),
+        "microjobs": [
+            {"seat": each.seat, "slots": [[slot.block, int(slot.copy)] for slot in each.slots]}
+            for each in drawn.microjobs
+        ],
+        "referee_copies": list(drawn.referee_copies),
+    }
+
+
+def order(operators: str, target: tuple[int, int] = (64, 48), **changes: Any) -> JobSpec:  # noqa: ANN401 - fields
+    """An order of 8-pixel blocks at scale 1; operators by letters, the rest by the names below."""
+    asked: dict[str, Any] = {
+        "placement": "spread",
+        "duplicates": 250_000,
+        "group": 10,
+        "size": 16,
+        "ringers": 0,
+        "law": 1,
+        "scale": "1",
+        "kernel": KERNEL_NAME,
+    } | changes
+    width, height = target
+    return JobSpec(
+        version=1,
+        chain_id="tally-vectors-0123456789abcdef",
+        job_id="job-1",
+        attempt=1,
+        requester=public("requester"),
+        task_type=TaskType.IMAGE_UPSCALING,
+        task=Upscale(asked["kernel"], asked["scale"], width, height, width, height, 3, 8),
+        input="ab" * 32,
+        grid=Grid(8, asked["size"], asked["group"]),
+        pool=tuple(Seat(public(f"worker {seat}"), public(f"operator {one}")) for seat, one in enumerate(operators)),
+        policy=VerificationPolicy(
+            law=VerificationClass(asked["law"]),
+            placement=Placement(asked["placement"]),
+            duplicates=asked["duplicates"],
+            audit=130_000,
+            audit_blocks=1,
+            ringers=asked["ringers"],
+            colluding=0,
+            gain="0",
+            stake="40000",
+            absence="3000",
+        ),
+        price=Price("1200", "1000"),
+        deadlines=Deadlines(*range(1_000, 7_000, 1_000)),
+        labels=(),
+        simulated=False,
+    )
+
+
+def public(name: str) -> str:
+    return SigningKey(sha256(b"vector key", name.encode())).public.hex()
+
+
 FORMATS = {
     "canonical-json": canonical_json,
     "inclusion-proof": inclusion,
     "consistency-proof": consistency,
     "signed-note": notes,
     "checkpoint": checkpoints,
+    "plan": plans,
 }
 
 

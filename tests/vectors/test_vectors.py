@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from tallystick import errors
+from tallystick.job import JobSpec
 from tallystick.primitives.canonical import Count, decode, encode
 from tallystick.primitives.merkle import check_consistency, check_inclusion
 from tallystick.primitives.notes import Checkpoint, NoteVerifier, open_cosigned
+from tallystick.slicing import plan
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 
@@ -52,12 +54,24 @@ def read_checkpoint(given: dict[str, Any]) -> None:
     assert Checkpoint.parse(given["text"]).text() == given["text"]
 
 
+def read_plan(given: dict[str, Any]) -> None:
+    spec = decode(json.dumps(given["spec"], separators=(",", ":")).encode(), JobSpec, what="order")
+    drawn = plan(spec, bytes.fromhex(given["seed"]))
+    actual = [
+        {"seat": each.seat, "slots": [[slot.block, int(slot.copy)] for slot in each.slots]} for each in drawn.microjobs
+    ]
+    stated = given["microjobs"], given["referee_copies"]
+    if stated != (actual, list(drawn.referee_copies)):
+        raise errors.VerificationError("plan", expected=actual, actual=given["microjobs"])
+
+
 READERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "canonical-json": read_canonical,
     "inclusion-proof": read_inclusion,
     "consistency-proof": read_consistency,
     "signed-note": read_note,
     "checkpoint": read_checkpoint,
+    "plan": read_plan,
 }
 FILES = sorted(path for folder in READERS for path in (VECTORS / folder).glob("*.json"))
 
