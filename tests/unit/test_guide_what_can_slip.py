@@ -9,9 +9,21 @@ from pathlib import Path
 import pytest
 
 from tallystick.errors import PolicyError
+from tallystick.hiding import frame, hide
+from tallystick.job import Placement
 from tallystick.slicing import layout, share
-from tallystick.verification.deterrence import audit_rate, check_policy, detection, least_audit, missed_by_copies
-from tests.orders import make_order, sized
+from tallystick.verification.deterrence import (
+    audit_rate,
+    check_policy,
+    copies_of_the_rest,
+    detection,
+    inside,
+    least_audit,
+    missed_by_checker,
+    missed_by_copies,
+    unseen_by_copies,
+)
+from tests.orders import SEED, make_order, sized
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "what-can-slip.md"
 AUDIT, DUPLICATES = 130_000, 62_500
@@ -28,6 +40,22 @@ COUNTS = layout(
         audit=AUDIT,
     )
 )
+SPEC_IN_HIDING = make_order(
+    "abc",
+    source_width=2048,
+    source_height=2048,
+    target_width=4096,
+    target_height=4096,
+    block=256,
+    blocks_per_microjob=16,
+    microjobs_per_macrojob=10,
+    placement=Placement.HIDDEN,
+    duplicates=0,
+)
+IN_HIDING = layout(SPEC_IN_HIDING)
+FRAME = frame(IN_HIDING.blocks, IN_HIDING.size, 10, tuple(seat.operator for seat in SPEC_IN_HIDING.pool))
+assert FRAME is not None
+GROUP_SIZES = [len(group.members) for group in hide(FRAME, SEED).groups]
 
 
 def percent(chance: Fraction) -> str:
@@ -75,7 +103,35 @@ def rounding() -> str:
     return ", ".join(map(str, below))
 
 
-COMPUTED = {"seen": seen, "rates": rates, "rounding": rounding}
+def hidden() -> str:
+    """The order of the page in hiding: blocks forged in one micro job, and what a copy sees of them."""
+    sizes = GROUP_SIZES[0]
+    rows = [
+        "| forged in one micro job | by its one certain copy | by its checker | by as many spread copies |",
+        "|---|---|---|---|",
+    ]
+    for forged in (1, 2, 4, 8, 16):
+        bad = [forged] + [0] * (sizes - 1)
+        one, all_of_it = Fraction(forged, 16), 1 - missed_by_checker([16] * sizes, bad, 16)
+        assert one == 1 - missed_by_checker([16] * 16, [forged] + [0] * 15, 16)
+        spread = 1 - missed_by_copies(IN_HIDING.blocks, IN_HIDING.copies, forged)
+        rows.append(f"| {forged} | {percent(one)} | {percent(all_of_it)} | {percent(spread)} |")
+    return "\n".join(rows)
+
+
+def league() -> str:
+    """What no copy sees of a coalition, and how much of the rest is executed again, at equal cost."""
+    v = Fraction(1, 16)
+    rows = ["| in league | c | unseen, hidden | unseen, spread | v′ spread |", "|---|---|---|---|---|"]  # noqa: RUF001
+    for colluding, operators in ((1, 3), (2, 3), (2, 11), (11, 101), (31, 101), (51, 101)):
+        c = inside(colluding, operators)
+        unseen = [unseen_by_copies(placement, v, c) for placement in (Placement.HIDDEN, Placement.SPREAD)]
+        cells = [percent(each) for each in (c, *unseen, copies_of_the_rest(v, c))]
+        rows.append(f"| {colluding} of {operators} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+COMPUTED = {"seen": seen, "hidden": hidden, "league": league, "rates": rates, "rounding": rounding}
 
 
 def render(text: str) -> str:
@@ -96,6 +152,27 @@ def test_every_number_of_the_guide_is_the_computed_one() -> None:
     before = sum(missed_by_copies(256, 16, forged) for forged in range(1, 257))
     assert f"(T − D)/(D + 1) = {float(before):.1f} blocks" in text  # noqa: RUF001 - the page's minus
     assert before == Fraction(256 - 16, 16 + 1)
+
+
+def test_the_hidden_order_of_the_page_and_its_costs() -> None:
+    assert (IN_HIDING.size, IN_HIDING.microjobs, IN_HIDING.copies) == (16, 18, 32)
+    for number in range(50):
+        assert FRAME is not None
+        assert [len(each.members) for each in hide(FRAME, bytes([number]) * 32).groups] == GROUP_SIZES == [8, 8]
+    stated = re.findall(r"(\d+) blocks cost (\d+) %", PAGE.read_text(encoding="utf-8"))
+    assert len(stated) == 2
+    for blocks, cost in stated:
+        side = {"160": (16, 10), "1600": (40, 40)}[blocks]
+        spec = sized(
+            *side,
+            operators="abcde",
+            placement=Placement.HIDDEN,
+            duplicates=0,
+            blocks_per_microjob=16,
+            microjobs_per_macrojob=10,
+        )
+        counts = layout(spec)
+        assert (counts.blocks, counts.size, 100 * counts.copies) == (int(blocks), 16, int(cost) * int(blocks))
 
 
 def test_at_audit_rate_1_nothing_slips() -> None:
