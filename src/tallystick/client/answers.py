@@ -17,22 +17,30 @@ Text = Annotated[str, msgspec.Meta(max_length=2000)]
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
+class LogKey(msgspec.Struct, frozen=True):
+    """The log's name and the key of its checkpoints (C2SP vkey)."""
+
+    origin: Text = ""
+    vkey: Text = ""
+
+
 class NodeInfo(msgspec.Struct, frozen=True):
-    """A node: its ledger, its software, how large its log is."""
+    """A node: its ledger, its software, how large its log is, whether it asks who one is."""
 
     chain_id: Text
     version: Text = ""
     network: Text = ""
-    log_origin: Text = ""
-    log_vkey: Text = ""
-    size: Count = 0
+    log: LogKey = LogKey()
+    coordinator: Text = ""
+    entries: Count = 0
+    auth: Text = ""
 
 
 class JobPage(msgspec.Struct, frozen=True):
     """Some of the orders, newest first, and where the next ones begin."""
 
     jobs: tuple[JobView, ...]
-    next: Text | None = None
+    cursor: Text | None = None
 
 
 class UploadState(msgspec.Struct, frozen=True):
@@ -55,7 +63,7 @@ class AccountInfo(msgspec.Struct, frozen=True):
     """An account's free money, in wei, and the number of its next entry."""
 
     address: AddressText
-    balance: WeiText
+    balance_wei: WeiText
     nonce: Count
 
 
@@ -69,15 +77,22 @@ class ReceiptInfo(msgspec.Struct, frozen=True):
 
 
 class TokenInfo(msgspec.Struct, frozen=True):
-    """A token; its text is said once, when it is made."""
+    """A token without its secret."""
 
-    token_id: Text
+    id: Text
     scopes: tuple[Text, ...]
     account: Text
     created: Text = ""
     expires: Text | None = None
     revoked: Text | None = None
-    token: Text | None = None
+    valid: bool = True
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """A new token; its text is said this once."""
+
+    token: Text
+    id: Text
 
 
 class TokenPage(msgspec.Struct, frozen=True):
@@ -87,21 +102,21 @@ class TokenPage(msgspec.Struct, frozen=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """A worker as the node sees it; ``waiting`` says why it gets no work."""
+    """A worker with an open line, and what the ledger knows of it; no amounts where it is not registered."""
 
+    worker: Text
     address: AddressText
-    connected: bool = False
     backend: Text = ""
-    tier: Text = ""
-    bond: WeiText = "0"
-    locked: WeiText = "0"
-    earned: WeiText = "0"
-    pending: WeiText = "0"
-    done: Count = 0
-    waiting: Text = ""
+    capacity: Count = 0
+    since: Text = ""
+    registered: bool = False
+    operator: Text | None = None
+    tier: Text | None = None
+    bond_wei: WeiText | None = None
+    locked_wei: WeiText | None = None
 
 
 class WorkerPage(msgspec.Struct, frozen=True):
-    """Workers that a node knows."""
+    """Workers with an open line."""
 
     workers: tuple[WorkerInfo, ...]

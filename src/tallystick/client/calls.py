@@ -7,9 +7,10 @@ made twice: an order carries one key for all its tries, an upload goes on from w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from urllib.parse import quote as quoted
 from urllib.parse import urlencode
 
@@ -18,15 +19,18 @@ import msgspec
 from tallystick.client import answers as say
 from tallystick.client.files import Part, Source
 from tallystick.client.refusals import check, read, read_text, refusal
-from tallystick.client.steps import JSON, OCTETS, PAUSES, Answer, Pause, Receive, Request, Script, ask, etag
+from tallystick.client.steps import JSON, OCTETS, PAUSES, Answer, Pause, Receive, Request, Script, Sink, ask
 from tallystick.errors import (
     ConflictError,
     DuplicateError,
+    LimitError,
     NodeError,
     UnreachableError,
+    UsageError,
     VerificationError,
 )
 from tallystick.ledger.transactions import decode
+from tallystick.node.signed_requests import parse_content_digest
 from tallystick.node.views import JobView, OrderForm, PriceView
 from tallystick.primitives import canonical
 from tallystick.primitives.cids import raw_cid
@@ -39,7 +43,6 @@ CHUNK_BYTES: Final = 4 << 20
 FILE_BYTES_MAX: Final = 1 << 40
 POLL_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 HERE: Final = "the node"
-_SHA256_DIGITS: Final = 64
 
 
 def node() -> Script[say.NodeInfo]:
@@ -117,14 +120,24 @@ def order(form: OrderForm, key: str) -> Script[JobView]:
 
 def quote(source: Source, form: OrderForm) -> Script[PriceView]:
     """Upload a picture and return what the order would cost."""
-    yield from upload(source)
-    return (yield from price(form))
+    state = yield from upload(source)
+    found = yield from price(form)
+    yield from forget(state)
+    return found
 
 
 def submit(source: Source, form: OrderForm, key: str) -> Script[JobView]:
     """Upload a picture and order."""
-    yield from upload(source)
-    return (yield from order(form, key))
+    state = yield from upload(source)
+    view = yield from order(form, key)
+    yield from forget(state)
+    return view
+
+
+def forget(state: say.UploadState) -> Script[None]:
+    """Give an upload's room back; one that cannot be reached now expires by itself."""
+    with suppress(NodeError, LimitError, UsageError):
+        yield Request("DELETE", f"{API}/uploads/{quoted(state.upload_id, safe='')}", repeatable=False)
 
 
 def job(job_id: str) -> Script[JobView]:
@@ -164,22 +177,36 @@ def download(job_id: str, kind: str, target: Path) -> Script[Path]:
     request = Request("GET", f"{_job(job_id)}/files/{quoted(kind, safe='')}")
     promised = yield from ask(Request("HEAD", request.path))
     check(promised, HERE)
-    digest, length = etag(promised), promised.headers.get("content-length", "")
-    if len(digest) != _SHA256_DIGITS or not length.isdecimal() or int(length) > FILE_BYTES_MAX:
+    length, digest = promised.headers.get("content-length", ""), promised.headers.get("repr-digest", "")
+    if not length.isdecimal() or int(length) > FILE_BYTES_MAX or not digest:
         raise NodeError(f"{HERE} does not say length and SHA-256 of {request.path}")
-    part = Part(target, int(length), digest)
-    yield from _fetch(request, part)
+    part = Part(target, int(length), parse_content_digest(digest).hex())
+    yield from fetch(request, part, promised.headers.get("etag", ""))
     return part.finish()
 
 
-def _fetch(request: Request, part: Part) -> Script[None]:
+class Growing(Sink, Protocol):
+    """A download that knows how far it is."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes are here."""
+        ...
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are here."""
+        ...
+
+
+def fetch(request: Request, part: Growing, tag: str) -> Script[None]:
     """Receive what is missing, as long as every try brings something."""
     misses = 0
     while not part.is_whole:
         before = part.size
-        wanted = request.with_header("range", f"bytes={before}-").with_header("if-range", f'"{part.sha256}"')
+        wanted = request.with_header("range", f"bytes={before}-").with_header("if-range", tag)
         try:
-            answer = yield Receive(wanted if before else request, part)
+            answer = yield Receive(wanted if before and tag else request, part)
             check(answer or Answer(0, {}), HERE)
         except UnreachableError:
             misses = 0 if part.size > before else misses + 1
@@ -254,15 +281,15 @@ def tokens() -> Script[tuple[say.TokenInfo, ...]]:
     return (yield from _get(f"{API}/tokens", say.TokenPage)).tokens
 
 
-def make_token(form: Mapping[str, object]) -> Script[say.TokenInfo]:
+def make_token(form: Mapping[str, object]) -> Script[say.NewToken]:
     """Make a token; its text is said this once."""
-    return (yield from _post(f"{API}/tokens", form, say.TokenInfo))
+    return (yield from _post(f"{API}/tokens", form, say.NewToken))
 
 
-def revoke_token(token_id: str) -> Script[None]:
+def revoke_token(token_id: str) -> Script[say.TokenInfo]:
     """End a token."""
-    answer = yield from ask(Request("DELETE", f"{API}/tokens/{quoted(token_id, safe='')}"))
-    check(answer, HERE)
+    answer = yield from ask(Request("DELETE", f"{API}/tokens/{quoted(token_id, safe='')}", {"accept": JSON}))
+    return read(answer, say.TokenInfo, HERE)
 
 
 def events(after: int | None, job_id: str | None) -> Request:

@@ -139,8 +139,8 @@ class Client:
         """Yield all orders, newest first."""
         page = self.run(calls.jobs())
         yield from page.jobs
-        while page.next:
-            page = self.run(calls.jobs(page.next))
+        while page.cursor:
+            page = self.run(calls.jobs(page.cursor))
             yield from page.jobs
 
     def wait(self, job_id: str) -> JobView:
@@ -205,13 +205,13 @@ class Client:
         """Return the node's tokens."""
         return self.run(calls.tokens())
 
-    def make_token(self, form: Mapping[str, object]) -> say.TokenInfo:
+    def make_token(self, form: Mapping[str, object]) -> say.NewToken:
         """Make a token; its text is said this once."""
         return self.run(calls.make_token(form))
 
-    def revoke_token(self, token_id: str) -> None:
+    def revoke_token(self, token_id: str) -> say.TokenInfo:
         """End a token."""
-        self.run(calls.revoke_token(token_id))
+        return self.run(calls.revoke_token(token_id))
 
 
 class AsyncClient:
@@ -275,8 +275,8 @@ class AsyncClient:
         page = await self.run(calls.jobs())
         for each in page.jobs:
             yield each
-        while page.next:
-            page = await self.run(calls.jobs(page.next))
+        while page.cursor:
+            page = await self.run(calls.jobs(page.cursor))
             for each in page.jobs:
                 yield each
 
@@ -339,10 +339,10 @@ class AsyncClient:
         """Return the node's tokens."""
         return await self.run(calls.tokens())
 
-    async def make_token(self, form: Mapping[str, object]) -> say.TokenInfo:
+    async def make_token(self, form: Mapping[str, object]) -> say.NewToken:
         """Make a token; its text is said this once."""
         return await self.run(calls.make_token(form))
 
-    async def revoke_token(self, token_id: str) -> None:
+    async def revoke_token(self, token_id: str) -> say.TokenInfo:
         """End a token."""
-        await self.run(calls.revoke_token(token_id))
+        return await self.run(calls.revoke_token(token_id))

@@ -58,6 +58,11 @@ class Source:
                     length += len(data)
         return cls(length, digest.hexdigest(), path.name, None, path)
 
+    @classmethod
+    def plain(cls, data: bytes) -> Source:
+        """Take bytes that somebody else hashed already."""
+        return cls(len(data), "", "", data)
+
     def read(self, offset: int, size: int) -> bytes:
         """Return at most so many bytes from an offset.
 
@@ -72,6 +77,57 @@ class Source:
         if len(data) != min(size, self.length - offset):
             raise UsageError(f"{self._path} changed while it was uploaded: nothing was ordered")
         return data
+
+
+def _check_place(answer: Answer, size: int, length: int) -> bool:
+    """Look where the bytes of an answer belong; tell whether they begin anew.
+
+    Raises:
+        NodeError: they belong nowhere.
+    """
+    if answer.status == HTTPStatus.OK:
+        return True
+    found = content_range(answer)
+    if answer.status != HTTPStatus.PARTIAL_CONTENT or found != (size, length):
+        raise NodeError(f"the node was asked for bytes {size} to {length} and gives {found}")
+    return False
+
+
+@dataclass(slots=True)
+class Held:
+    """A download that stays in memory."""
+
+    length: int
+    data: bytearray = field(default_factory=bytearray, repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are here."""
+        return len(self.data)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are here."""
+        return self.size == self.length
+
+    def begin(self, answer: Answer) -> None:
+        """Look where the bytes that come now belong.
+
+        Raises:
+            NodeError: they belong nowhere.
+        """
+        if _check_place(answer, self.size, self.length):
+            self.data.clear()
+
+    def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            NodeError: they are more than there are.
+        """
+        if self.size + len(data) > self.length:
+            raise NodeError(f"the node gives more than the {self.length} bytes that it promised")
+        self.data += data
 
 
 @dataclass(slots=True)
@@ -107,13 +163,10 @@ class Part:
         Raises:
             NodeError: they belong nowhere.
         """
-        found = content_range(answer)
-        if answer.status == HTTPStatus.OK:
+        if _check_place(answer, self.size, self.length):
             with _reading(self.path):
                 self.path.write_bytes(b"")
             self.size = 0
-        elif answer.status != HTTPStatus.PARTIAL_CONTENT or found != (self.size, self.length):
-            raise NodeError(f"the node was asked for bytes {self.size} to {self.length} and gives {found}")
 
     def write(self, data: bytes) -> None:
         """Append bytes.

@@ -141,12 +141,6 @@ def content_range(answer: Answer) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-def etag(answer: Answer) -> str:
-    """Return a strong entity tag without its quotes, empty where there is none."""
-    found = re.fullmatch(r'"([!-~]{1,200})"', answer.headers.get("etag", "").replace('\\"', ""))
-    return "" if found is None else found[1]
-
-
 def body_digest(request: Request) -> bytes:
     """Return the SHA-256 of a request's body."""
     return sha256(request.body)
