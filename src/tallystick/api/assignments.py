@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, Response, get, head, patch
+from litestar import MediaType, Request, Response, get, head, patch
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 
@@ -26,7 +26,6 @@ from tallystick.primitives.canonical import Count
 
 OFFSET: Final = "Upload-Offset"
 LENGTH: Final = "Upload-Length"
-OCTETS: Final = "application/offset+octet-stream"
 INPUT: Final = "/api/v1/assignments/{ticket:str}/input"
 OUTPUT: Final = "/api/v1/assignments/{ticket:str}/output"
 Ticket = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * TICKET_BYTES}}}(?![\s\S])")]
@@ -87,10 +86,10 @@ async def stand(house: Here, ticket: Ticket) -> OutputView:
 
 
 @head(OUTPUT, tags=TAG)
-async def stand_shortly(house: Here, ticket: Ticket) -> Response[bytes]:
+async def stand_shortly(house: Here, ticket: Ticket) -> Response[None]:
     """Tell where the output stands, in headers."""
     view = await aside(partial(stands, house.host.exchange.ticket(ticket)))
-    return Response(b"", headers={OFFSET: str(view.offset), LENGTH: str(view.length)}, media_type=OCTETS)
+    return Response(None, headers={OFFSET: str(view.offset), LENGTH: str(view.length)}, media_type=MediaType.TEXT)
 
 
 @patch(OUTPUT, tags=TAG, responses=CONFLICT, request_max_body_size=None)

@@ -5,6 +5,7 @@ Every operation names the credentials that it wants and every problem that it ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -79,7 +80,9 @@ def _complete(path: str, method: str, operation: dict[str, Any], problem: dict[s
     rule = TABLE[method, path]
     operation["security"] = [] if rule.public else [{"bearer": []}, {"signed": []}]
     scopes = "anybody" if rule.public else ", ".join(sorted(rule.scopes))
-    operation["description"] = f"{operation.get('description', operation.get('summary', ''))}\n\nScopes: {scopes}."
+    said = str(operation.get("description", ""))
+    operation["summary"] = re.split(r"[.:;](?:\s|$)", said, maxsplit=1)[0]
+    operation["description"] = f"{said}\n\nScopes: {scopes}."
     answers = set(OF_ALL)
     answers |= set(OF_PARAMETERS) if operation.get("parameters") else set()
     answers |= set(OF_BODIES) if method in METHODS_WITH_BODY else set()

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, Response, delete, get, head, patch, post
+from litestar import MediaType, Request, Response, delete, get, head, patch, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 
@@ -23,7 +23,6 @@ from tallystick.primitives.canonical import Count, DigestHex
 
 OFFSET: Final = "Upload-Offset"
 LENGTH: Final = "Upload-Length"
-OCTETS: Final = "application/offset+octet-stream"
 PATH: Final = "/api/v1/uploads/{upload_id:str}"
 UploadId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])")]
 Offset = Annotated[Count, Parameter(header=OFFSET)]
@@ -79,11 +78,11 @@ async def stand(house: Here, caller: Asker, upload_id: UploadId) -> UploadView:
 
 
 @head(PATH, tags=TAG)
-async def stand_shortly(house: Here, caller: Asker, upload_id: UploadId) -> Response[bytes]:
+async def stand_shortly(house: Here, caller: Asker, upload_id: UploadId) -> Response[None]:
     """Tell where an upload stands, in headers."""
     view = _view(house, _own(house, caller, upload_id))
     headers = {OFFSET: str(view.offset), LENGTH: str(view.length)}
-    return Response(b"", headers=headers, media_type=OCTETS)
+    return Response(None, headers=headers, media_type=MediaType.TEXT)
 
 
 @delete(PATH, tags=TAG)

@@ -52,8 +52,9 @@ def start(wanted: Wanted, *, as_json: bool) -> int:
         edge = _serve(home, tokens, journal, require_auth=wanted.require_auth or not address.is_loopback, stack=stack)
 
         def ready(bound: Address) -> None:
-            url = _url(bound, tls)
-            stack.enter_context(announced(path, Standing(url, os.getpid(), time.time_ns() // 1_000_000)))
+            url, certificate = _url(bound, tls), None if tls is None else str(tls.certificate.absolute())
+            now = time.time_ns() // 1_000_000
+            stack.enter_context(announced(path, Standing(url, os.getpid(), now, certificate)))
             _tell(bound, url, tls, as_json=as_json)
 
         run(edge, address, tls, ready)

@@ -16,11 +16,12 @@ NODE_FILE: Final = "node.json"
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """A running node: its URL, its process, since when (UTC milliseconds)."""
+    """A running node: its URL, its process, since when (UTC milliseconds), and its certificate's file."""
 
     url: str
     pid: int
     started: int
+    certificate: str | None = None
 
 
 @contextmanager
