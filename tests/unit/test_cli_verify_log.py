@@ -75,8 +75,8 @@ def test_a_real_homes_log_holds(copy: Copy) -> None:
     done = copy.run()
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert len(lines) == 8
-    assert lines[0].startswith("[1/7] holds          genesis: chain tally-")
+    assert len(lines) == 9
+    assert lines[0].startswith("[1/8] holds          genesis: chain tally-")
     assert "jobs: 1 published; open escrows: none" in lines[6]
     assert (lines[-1], done.stderr) == ("holds", "")
 
@@ -85,7 +85,7 @@ def test_json_has_the_form_of_a_bundles_answer(copy: Copy) -> None:
     answer = json.loads(copy.run(copy.log, "--json").stdout)
     assert list(answer) == ["result", "findings"]
     assert answer["result"] == "holds"
-    assert [each["step"] for each in answer["findings"]] == list(range(1, 8))
+    assert [each["step"] for each in answer["findings"]] == list(range(1, 9))
     assert set(answer["findings"][0]) == {"step", "name", "result", "expected", "actual"}
 
 
@@ -145,7 +145,7 @@ def test_a_log_and_a_bundle_are_verified_each(copy: Copy, used: Path) -> None:
     assert [line for line in done.stdout.splitlines() if line == "holds"] == ["holds", "holds"]
     assert str(copy.log) in done.stdout.splitlines()
     both = copy.run(copy.log, used / "p@2x.png", "--json").stdout.splitlines()
-    assert [len(json.loads(line)["findings"]) for line in both] == [7, 21]
+    assert [len(json.loads(line)["findings"]) for line in both] == [8, 21]
     again = copy.run(copy.log, used / "p@2x.png", used / "p.png", "--recompute")
     assert again.exit_code == 0, again.output
 

@@ -29,6 +29,9 @@ COMMIT_TOPIC: Final = bytes.fromhex("39b5d1808997c4c413695960efbe703ad3d5c8982d2
 
 FORMAT: Final = "tallystick/anchor/v1"
 
+EMBEDDED_CHAIN: Final = "eip155:7053"
+"""The chain that a node runs for itself: whoever anchors there has dated nothing for anybody else."""
+
 _WORD: Final = 32
 _ADDRESS_SIZE: Final = 20
 _TOPICS: Final = 3

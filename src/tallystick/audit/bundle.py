@@ -20,6 +20,7 @@ from tallystick.verification.verdict import BlockVerdict
 BUNDLE_BYTES_MAX: Final = 512 * 1024 * 1024
 ENTRIES_MAX: Final = 100_000
 SLOTS_MAX: Final = 4096
+ANCHORS_MAX: Final = 64
 
 
 class LoggedEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,11 +70,20 @@ class BundledSubmission(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     openings: Annotated[tuple[OpenedLeaf, ...], msgspec.Meta(max_length=SLOTS_MAX)] | None
 
 
-class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The evidence of one finished job, canonical JSON.
+class AnchorProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An Anchored entry, the signed checkpoint as it was anchored, and the proof that the bundle's extends it."""
+
+    logged: LoggedEntry
+    checkpoint: str
+    consistency: Annotated[tuple[DigestHex, ...], msgspec.Meta(max_length=64)]
+
+
+class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The evidence of one finished job, canonical JSON; a bundle without anchors does not name them.
 
     ``entries`` ascend by index: registrations and bonds of the pool, every entry of every attempt, and every header
-    from the one before the first job entry's block to the last block's.
+    from the one before the first job entry's block to the last block's. ``anchors`` ascend by index, too, and each
+    covers every entry of the job.
     """
 
     format: Literal["tallystick/bundle/v1"]
@@ -85,6 +95,7 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     submissions: tuple[BundledSubmission, ...]
     verdicts: tuple[BlockVerdict, ...]
     disclosures: Disclosures
+    anchors: Annotated[tuple[AnchorProof, ...], msgspec.Meta(max_length=ANCHORS_MAX)] = ()
 
 
 def parse(data: bytes) -> Bundle:

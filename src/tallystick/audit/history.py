@@ -7,9 +7,11 @@
 5 replay      block by block, apply() gives exactly the header: roots, gas, nonce, time; the log ends in a header
 6 money       after every block the supply is what the genesis allocates; no ended job has an escrow under lock
 7 contents    what the log holds: entries, blocks, jobs by phase, escrows still open
+8 anchors     every Anchored entry names the root that the log had at its size; what is known of the newest
 
 Bytes in, report out. Entries are read twice, bundle by bundle, and never held: once for the root, once for the replay,
-whose own tree must end in the same root. Verdicts are not here: a job's bundle shows those.
+whose own tree must end in the same root; a third time where there are anchors. Verdicts are not here: a job's bundle
+shows those.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ import msgspec
 
 from tallystick.audit import entries as record
 from tallystick.audit import shelf
+from tallystick.audit.anchors import Inquiry
 from tallystick.audit.findings import Report, report
+from tallystick.audit.log_anchors import Stated, log_finding
 from tallystick.audit.plan import Remark, Step, walk
 from tallystick.audit.shelf import Fetch
 from tallystick.audit.trust import Trust
@@ -33,7 +37,7 @@ from tallystick.ledger import machine
 from tallystick.ledger.context import gas_of
 from tallystick.ledger.fold import Replayed, initial_records, replay_block, start
 from tallystick.ledger.genesis import Genesis, chain_id
-from tallystick.ledger.payloads import BlockHeader
+from tallystick.ledger.payloads import Anchored, BlockHeader
 from tallystick.ledger.records import Escrow, Job, Record, job_key, supply
 from tallystick.ledger.states import OPEN_PHASES, EscrowState, JobPhase
 from tallystick.ledger.transactions import Transaction, decode
@@ -129,9 +133,11 @@ class History:
 
     shown: ShownLog
     trust: Trust
+    inquiry: Inquiry | None = None
     genesis: Genesis = field(init=False)
     checkpoint: Checkpoint = field(init=False)
     replay: Replay = field(init=False)
+    anchored: list[Stated] = field(default_factory=list)
 
 
 def _genesis(audit: History) -> str:  # (1)
@@ -159,7 +165,10 @@ def _entries(audit: History) -> str:  # (4)
     audit.replay, name = Replay(audit.genesis), chain_id(audit.genesis)
     bundles = shelf.entries(audit.shown.fetch, audit.checkpoint.size)
     for index, entry in enumerate(chain.from_iterable(bundles)):
-        audit.replay.take(_checked(entry, index, name, audit.trust))
+        transaction = _checked(entry, index, name, audit.trust)
+        if isinstance(transaction.payload, Anchored):
+            audit.anchored.append((index, transaction.payload))
+        audit.replay.take(transaction)
     return f"{audit.checkpoint.size} entries are canonical, signed, and of this chain"
 
 
@@ -198,6 +207,10 @@ def _contents(audit: History) -> str:  # (7)
     return Remark(f"{audit.checkpoint.size} entries in {height} blocks; jobs: {phases}; open escrows: {escrows}")
 
 
+def _anchors(audit: History) -> str:  # (8)
+    return log_finding(audit.shown.fetch, audit.checkpoint, audit.anchored, audit.trust, audit.inquiry)
+
+
 PLAN: Final = (
     Step(1, "genesis", (), _genesis),
     Step(2, "checkpoint", (), _checkpoint),
@@ -206,12 +219,16 @@ PLAN: Final = (
     Step(5, "replay", (4,), _replay),
     Step(6, "money", (5,), _money),
     Step(7, "contents", (5,), _contents),
+    Step(8, "anchors", (4,), _anchors),
 )
 
 
-def verify_history(shown: ShownLog, trust: Trust) -> Report:
-    """Check a whole log against what is pinned: every entry, every block, every wei, up to its checkpoint."""
-    return report(walk(PLAN, History(shown, trust)))
+def verify_history(shown: ShownLog, trust: Trust, inquiry: Inquiry | None = None) -> Report:
+    """Check a whole log against what is pinned: every entry, every block, every wei, up to its checkpoint.
+
+    ``inquiry`` is a chain to be asked for the newest anchor.
+    """
+    return report(walk(PLAN, History(shown, trust, inquiry)))
 
 
 def check_escrows(records: Mapping[str, Record]) -> None:

@@ -93,7 +93,7 @@ def _check_moves(facts: Facts, drawn: Plan) -> tuple[Move, ...]:
 
     That nobody moved what had a root, and whose stake was free, is for the ledger's rules (step 14).
     """
-    separation = Separation(facts.spec, drawn)
+    separation = Separation(facts.spec.pool, drawn)
     moves = tuple(Move(said.payload.microjob, said.payload.seat) for said in facts.moved)
     for move in moves:
         separation.check(move)

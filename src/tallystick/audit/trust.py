@@ -11,7 +11,8 @@ from typing import Annotated, Final
 import msgspec
 
 from tallystick.errors import MalformedError, SignatureError, TooLargeError
-from tallystick.primitives.canonical import Count, PublicKeyHex
+from tallystick.ledger.payloads import ChainName, EvmAddress
+from tallystick.primitives.canonical import Count, DigestHex, PublicKeyHex
 from tallystick.primitives.keys import parse_public
 from tallystick.primitives.notes import ED25519, NoteVerifier
 
@@ -64,6 +65,22 @@ class CredentialPin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: Certificate
 
 
+class AnchorPin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose commits count on a chain; ``asset_cid`` with ``block_hash`` says that this block holds that checkpoint."""
+
+    chain: ChainName
+    contract: EvmAddress
+    recorder: EvmAddress
+    asset_cid: OneLine | None = None
+    block_hash: DigestHex | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a block without its checkpoint, and a checkpoint without its block."""
+        if (self.asset_cid is None) is not (self.block_hash is None):
+            message = "asset_cid and block_hash are pinned together or not at all"
+            raise ValueError(message)
+
+
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that an audit takes on faith."""
 
@@ -74,10 +91,15 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name="coordinator"
     )
     c2pa: CredentialPin | None = None
+    anchors: Annotated[tuple[AnchorPin, ...], msgspec.Meta(max_length=256)] = msgspec.field(name="anchor", default=())
 
     def pins(self, key: str) -> tuple[CoordinatorPin, ...]:
         """Return the pins of a coordinator's key, given in hex."""
         return tuple(pin for pin in self.coordinators if pin.key == key)
+
+    def anchors_on(self, chain: str) -> tuple[AnchorPin, ...]:
+        """Return what is pinned of a chain."""
+        return tuple(pin for pin in self.anchors if pin.chain == chain)
 
 
 def parse(data: bytes) -> Trust:
@@ -106,6 +128,9 @@ def spell(trust: Trust) -> bytes:
         lines += ["", "[[coordinator]]", f"key = {_quoted(pin.key)}", *_ends(pin)]
     if trust.c2pa is not None:
         lines += ["", "[c2pa]", f"root = '''\n{trust.c2pa.root}'''"]
+    for anchor in trust.anchors:
+        named = {name: value for name, value in msgspec.structs.asdict(anchor).items() if value is not None}
+        lines += ["", "[[anchor]]", *(f"{name} = {_quoted(value)}" for name, value in named.items())]
     return ("\n".join(lines) + "\n").encode()
 
 

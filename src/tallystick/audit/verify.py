@@ -18,7 +18,7 @@
 16 output        the file shown is the delivered one, and every block of its picture is the accepted one
 17 sidecar       the sidecar shown is the published one
 18 credentials   embedded and beside the file: Trusted under the pinned root, and about this job
-19 anchor        whether a stranger's chain dates the checkpoint
+19 anchor        whether a chain dates a checkpoint that covers the job, and whose chain
 20 labels        what a reader must know about how the result was made
 21 recompute     every block run again with the reference kernel, from the input
 
@@ -31,9 +31,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from tallystick.anchoring.erc7053 import anchor_commitment
 from tallystick.audit import entries as record
 from tallystick.audit import files, judging, lifecycle, payment
+from tallystick.audit.anchors import Inquiry, bundle_finding
 from tallystick.audit.bundle import Bundle, parse
 from tallystick.audit.entries import Chain, Entry
 from tallystick.audit.files import Credentials, Decode, Private
@@ -68,6 +68,7 @@ class Audit:
     decode: Decode | None
     credentials: Credentials | None
     recompute: bool
+    inquiry: Inquiry | None
     checkpoint: Checkpoint = field(init=False)
     entries: tuple[Entry, ...] = field(init=False)
     chain: Chain = field(init=False)
@@ -178,8 +179,7 @@ def _credentials(audit: Audit) -> str:  # (18)
 
 
 def _anchor(audit: Audit) -> str:  # (19)
-    commit = anchor_commitment(audit.bundle.checkpoint)
-    return Remark(f"not anchored; a commit of this checkpoint would be for {commit.asset_cid}")
+    return bundle_finding(audit.bundle, audit.checkpoint, audit.trust, audit.inquiry)
 
 
 def _labels(audit: Audit) -> str:  # (20)
@@ -211,7 +211,7 @@ PLAN: Final = (
     Step(16, "output", (11, 15), _output),
     Step(17, "sidecar", (15,), _sidecar),
     Step(18, "credentials", (6,), _credentials),
-    Step(19, "anchor", (3,), _anchor),
+    Step(19, "anchor", (2, 3), _anchor),
     Step(20, "labels", (6, 11), _labels),
     Step(21, "recompute", (11, 15), _recompute),
 )
@@ -225,12 +225,13 @@ def verify_bundle(
     decode: Decode | None = None,
     credentials: Credentials | None = None,
     recompute: bool = False,
+    inquiry: Inquiry | None = None,
 ) -> Report:
-    """Check a bundle, and the files shown beside it, against what is pinned.
+    """Check a bundle, and the files shown beside it, against what is pinned; ``inquiry`` is a chain to be asked.
 
     Raises:
         MalformedError: step 1: the bytes are no bundle, so there is nothing to number findings on.
     """
-    audit = Audit(shown, trust, parse(shown.bundle), decode, credentials, recompute)  # (1)
+    audit = Audit(shown, trust, parse(shown.bundle), decode, credentials, recompute, inquiry)  # (1)
     first = found(1, "bundle", Result.HOLDS, f"canonical, {len(shown.bundle)} bytes")
     return report((first, *walk(PLAN, audit)))

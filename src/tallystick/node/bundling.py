@@ -10,13 +10,13 @@ from tallystick.audit.bundle import (
     DeliveredBlock,
     Disclosure,
     Disclosures,
-    LoggedEntry,
     OpenedLeaf,
     spell,
 )
 from tallystick.errors import IncompleteError
 from tallystick.job import Attempt, JobSpec
 from tallystick.node.book import Book
+from tallystick.node.bundled_anchors import anchor_proofs, logged
 from tallystick.node.identity import Identity
 from tallystick.node.ports import Store
 from tallystick.primitives import canonical
@@ -98,10 +98,7 @@ def bundle(book: Book, store: Store, job_id: str) -> bytes:
     pool = [seat.worker for seat in book.order(job_id, job.attempt).spec.pool]
     chosen = {index for worker in pool for index in engine.index.nodes.get(worker, ())}
     chosen.update(indices, engine.index.headers_over(min(indices), max(indices)))
-    entries = tuple(
-        LoggedEntry(index, msgspec.Raw(engine.entry(index)), tuple(x.hex() for x in engine.tree.inclusion(index)))
-        for index in sorted(chosen)
-    )
+    entries = tuple(logged(book, index) for index in sorted(chosen))
     return spell(
         Bundle(
             format="tallystick/bundle/v1",
@@ -113,5 +110,6 @@ def bundle(book: Book, store: Store, job_id: str) -> bytes:
             submissions=evidence.submissions,
             verdicts=evidence.verdicts,
             disclosures=evidence.disclosures,
+            anchors=anchor_proofs(book, store, max(indices)),
         )
     )
