@@ -15,7 +15,7 @@ import pytest
 from tallystick.errors import MalformedError, NotCanonicalError, TallyError, TooLargeError, VerificationError
 from tallystick.primitives import car, unixfs, varint
 from tallystick.primitives.cids import Cid, Codec
-from tallystick.primitives.unixfs import FileTree, Leaf, Link, TreeBuilder
+from tallystick.primitives.unixfs import FileTree, Link, TreeBuilder
 
 PERIOD = bytes(i * i % 251 for i in range(251))
 
@@ -124,12 +124,16 @@ def test_blocks_come_depth_first_and_again_where_they_occur_again() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3, 5, 36, 37, 110])
-def test_every_block_is_found_by_its_name(size: int) -> None:
+def test_every_block_is_found_by_its_name_and_heads_a_car_of_what_lies_below_it(size: int) -> None:
     data = bytes(range(size))
     tree = tree_of(data)
     for cid, block in tree.blocks(io.BytesIO(data).read):
-        found = tree.find(cid)
-        assert block == (data[found.offset : found.offset + found.length] if isinstance(found, Leaf) else found)
+        place = tree.find(cid)
+        assert place is not None
+        part = data[place.offset : place.offset + place.length]
+        assert block == (tree.node(place) if place.height else part)
+        below = dict(tree.blocks(io.BytesIO(part).read, place))
+        assert b"".join(unixfs.content(cid, below.__getitem__)) == part
     assert tree.find(Cid.of(Codec.RAW, b"another")) is None
     assert tree.find(Cid.of(Codec.DAG_PB, b"another")) is None
 

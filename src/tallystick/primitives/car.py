@@ -6,7 +6,7 @@ blocks mean. Source: https://ipld.io/specs/transport/car/carv1/. Specification: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final
 
 from tallystick.errors import MalformedError, TooLargeError, VerificationError
@@ -37,7 +37,7 @@ def section(cid: Cid, block: bytes) -> bytes:
     return varint.encode(CID_BYTES + len(block)) + cid.encode() + block
 
 
-def write(root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]:
+def write(root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> Generator[bytes, None, None]:
     """Yield a CAR: the header, then one section per block, in the order given; nothing is checked."""
     yield header(root.encode())
     for cid, block in blocks:

@@ -39,9 +39,12 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
-    """Where in a file the bytes of a raw leaf stand."""
+class Place:
+    """Where a block stands in a tree: leaves have height 0; below it lie ``length`` bytes from ``offset`` on."""
 
+    cid: Cid
+    height: int
+    index: int
     offset: int
     length: int
 
@@ -51,7 +54,6 @@ class FileTree:
     """The tree of one file without its leaves.
 
     ``levels[0]`` are the nodes over the leaves, the last level is the root alone; a file of one chunk has no levels.
-    Node i of level k lies over the leaves from i * width^(k + 1) on.
     """
 
     root: Cid
@@ -60,41 +62,60 @@ class FileTree:
     chunk: int = CHUNK_BYTES
     width: int = LINKS_MAX
 
-    def blocks(self, read: Callable[[int], bytes]) -> Iterator[tuple[Cid, bytes]]:
-        """Yield every block, depth first, a block again wherever it occurs again: the order of a CAR.
+    @property
+    def top(self) -> Place:
+        """Where the root stands."""
+        return Place(self.root, len(self.levels), 0, 0, self.size)
 
-        ``read(n)`` gives the file's next n bytes. Raises ``VerificationError`` when they are not the file's any more.
+    def node(self, place: Place) -> bytes:
+        """Return the block of a node, which is no leaf."""
+        return self.levels[place.height - 1][place.index]
+
+    def places(self, start: Place | None = None) -> Iterator[Place]:
+        """Yield every place below one (default: the root), itself first: the order of a CAR.
+
+        That is depth first, and a block again wherever it occurs again; leaves come in the order of the file.
         """
-        return self._below(self.root, len(self.levels), 0, self.size, read)
+        place = start or self.top
+        yield place
+        if place.height:
+            for child in self._children(place):
+                yield from self.places(child)
 
-    def find(self, cid: Cid) -> bytes | Leaf | None:
-        """Return the bytes of a node, or where a leaf stands, or None for a block of another file."""
+    def blocks(self, read: Callable[[int], bytes], start: Place | None = None) -> Iterator[tuple[Cid, bytes]]:
+        """Yield every block in the order of ``places``.
+
+        ``read(n)`` gives the file's next n bytes, beginning at the start's offset. Raises ``VerificationError`` when
+        they are not the file's any more.
+        """
+        for place in self.places(start):
+            if place.height:
+                yield place.cid, self.node(place)
+            else:
+                block = read(place.length)
+                place.cid.check(block)
+                yield place.cid, block
+
+    def find(self, cid: Cid) -> Place | None:
+        """Return a place where a block stands, None for a block of another file."""
         if cid == self.root:
-            return self.levels[-1][0] if self.levels else Leaf(0, self.size)
+            return self.top
         name = cid.encode()
-        for height, level in enumerate(self.levels):
-            for position, node in enumerate(level):
+        for height, level in enumerate(self.levels, 1):
+            for index, node in enumerate(level):
                 if name in node:  # a search over the bytes first: parsing every node would take a hundred times longer
-                    for place, link in enumerate(parse_node(node)):
-                        if link.cid == cid:
-                            return self._child(height, position * self.width + place, link)
+                    found = next(
+                        (each for each in self._children(Place(cid, height, index, 0, 0)) if each.cid == cid), None
+                    )
+                    if found is not None:
+                        return found
         return None
 
-    def _child(self, height: int, index: int, link: Link) -> bytes | Leaf:
-        return self.levels[height - 1][index] if height else Leaf(index * self.chunk, link.content_bytes)
-
-    def _below(
-        self, cid: Cid, height: int, index: int, length: int, read: Callable[[int], bytes]
-    ) -> Iterator[tuple[Cid, bytes]]:
-        if not height:
-            block = read(length)
-            cid.check(block)
-            yield cid, block
-            return
-        block = self.levels[height - 1][index]
-        yield cid, block
-        for place, link in enumerate(parse_node(block)):
-            yield from self._below(link.cid, height - 1, index * self.width + place, link.content_bytes, read)
+    def _children(self, place: Place) -> Iterator[Place]:
+        height = place.height - 1
+        span = self.chunk * self.width**height
+        for index, link in enumerate(parse_node(self.node(place)), place.index * self.width):
+            yield Place(link.cid, height, index, index * span, link.content_bytes)
 
 
 class TreeBuilder:
