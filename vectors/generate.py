@@ -28,7 +28,7 @@ from tallystick.job import (
 )
 from tallystick.kernels.lanczos import KERNEL_NAME
 from tallystick.primitives.canonical import encode
-from tallystick.primitives.digests import sha256
+from tallystick.primitives.digests import Tag, sha256, tagged
 from tallystick.primitives.keys import SigningKey
 from tallystick.primitives.merkle import EMPTY_ROOT, consistency_proof, inclusion_proof, leaf_hash, node_hash, root
 from tallystick.primitives.notes import Checkpoint, NoteSigner, WitnessSigner, split_note
@@ -463,6 +463,107 @@ def public(name: str) -> str:
     return SigningKey(sha256(b"vector key", name.encode())).public.hex()
 
 
+MOVE = {"attempt": 1, "job_id": "job-1", "microjob": 3, "occurred_at": 1_700_000_000_000, "seat": 2}
+"""The payload of a MicroJobReassigned."""
+
+
+def reassigned() -> Iterator[Vector]:
+    """Whole entries; what follows from a ledger's state is not here."""
+    key = SigningKey(bytes([7]) * 32)
+    yield "good", "micro job 3 goes to seat 2", None, moved_entry(key, MOVE)
+    largest = {**MOVE, "attempt": 1000, "microjob": 2**53 - 1, "seat": 2**53 - 1, "occurred_at": 2**53 - 1}
+    yield "good-largest", "the largest numbers that parse", None, moved_entry(key, largest)
+    payloads = {
+        "attempt-zero": ("attempt 0", {**MOVE, "attempt": 0}),
+        "job-id-empty": ("no job id", {**MOVE, "job_id": ""}),
+        "microjob-negative": ("a negative micro job", {**MOVE, "microjob": -1}),
+        "microjob-float": ("a micro job written as a float", {**MOVE, "microjob": 3.0}),
+        "microjob-missing": ("no micro job", {name: each for name, each in MOVE.items() if name != "microjob"}),
+        "seat-negative": ("a negative seat", {**MOVE, "seat": -1}),
+        "seat-text": ("a seat written as text", {**MOVE, "seat": "2"}),
+        "seat-list": ("two seats", {**MOVE, "seat": [1, 2]}),
+        "seat-null": ("no seat", {**MOVE, "seat": None}),
+        "seat-beyond": ("a seat of 2^53", {**MOVE, "seat": 2**53}),
+        "worker-named": ("an unknown field, the worker's key", {**MOVE, "worker": key.public.hex()}),
+        "time-text": ("a time as RFC 3339", {**MOVE, "occurred_at": "2026-01-01T00:00:00Z"}),
+    }
+    for name, (desc, payload) in payloads.items():
+        yield name, desc, "MalformedError", moved_entry(key, payload)
+    good = moved_entry(key, MOVE)["hex"]
+    text = bytes.fromhex(good).decode()
+    otherwise = {
+        "another-type": (
+            "the payload under another type",
+            "MalformedError",
+            text.replace("MicroJobReassigned", "JobStarted"),
+        ),
+        "type-misspelled": ("a type that there is not", "MalformedError", text.replace("Reassigned", "Moved")),
+        "field-order": (
+            "the payload's keys in another order",
+            "NotCanonicalError",
+            text.replace('"attempt":1,"job_id":"job-1"', '"job_id":"job-1","attempt":1'),
+        ),
+        "another-seat": ("a seat that was not signed", "SignatureError", text.replace('"seat":2', '"seat":1')),
+        "another-micro-job": ("a micro job not signed", "SignatureError", text.replace('"microjob":3', '"microjob":4')),
+        "another-chain": ("signed for another chain", "SignatureError", text.replace("tally-vector", "tally-victim")),
+    }
+    for name, (desc, error, entry) in otherwise.items():
+        yield name, desc, error, {"hex": entry.encode().hex()}
+
+
+def moved_entry(key: SigningKey, payload: dict[str, Any]) -> dict[str, Any]:
+    """Sign any payload, well-formed or not, as a MicroJobReassigned."""
+    frame = {"chain_id": "tally-vector-0123456789abcdef", "gas_price": 0, "nonce": 0, "payload": payload}
+    unsigned = {**frame, "sender": key.public.hex(), "type": "MicroJobReassigned"}
+    signature = key.sign(tagged(Tag.TX, spelled(unsigned))).hex()
+    return {"hex": spelled({**unsigned, "signature": signature}).hex()}
+
+
+def spelled(value: dict[str, Any]) -> bytes:
+    """Sorted, without spaces; floats and all."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+APART = {
+    "operators": ["a", "b", "c", "a"],
+    "microjobs": [
+        {"seat": 0, "blocks": [0, 1]},
+        {"seat": 1, "blocks": [2, 3]},
+        {"seat": 2, "blocks": [0, 4]},
+        {"seat": 3, "blocks": [5, 2]},
+        {"seat": 0, "blocks": [6, 7]},
+        {"seat": 1, "blocks": [5, 8]},
+    ],
+}
+"""Blocks 0, 2 and 5 are executed twice: in micro jobs 0 and 2, 1 and 3, 3 and 5."""
+
+
+def separation() -> Iterator[Vector]:
+    """Moves held against a plan, in the order of the log."""
+    good = {
+        "good": ("to another seat of the same operator", [[0, 3]]),
+        "good-third-operator": ("to an operator without an execution of its blocks", [[0, 1], [1, 2]]),
+        "good-back-again": ("away and back to who held it", [[0, 3], [0, 0], [0, 3]]),
+        "good-unchecked": ("what nobody checks may lie anywhere", [[4, 1], [4, 2], [4, 3], [4, 0]]),
+    }
+    refused = {
+        "meets-its-twin": ("to the operator of the other execution", [[0, 2]]),
+        "meets-its-twin-from-the-other-side": ("the copy to the original's operator", [[2, 0]]),
+        "another-seat-of-that-operator": ("to another seat of the other execution's operator", [[2, 3]]),
+        "one-block-is-enough": ("one of two blocks has its twin there", [[3, 1]]),
+        "follows-its-twin": ("to where the other execution was moved before", [[0, 1], [2, 1]]),
+        "where-its-twin-was": ("to where the other execution lay by plan", [[0, 1], [2, 0]]),
+        "where-its-twin-passed": ("to where the other execution came through", [[0, 1], [0, 3], [2, 1]]),
+        "exchanged": ("two executions change places", [[0, 2], [2, 0]]),
+        "right-after-wrong": ("a right move after a wrong one", [[2, 0], [4, 1]]),
+        "last-of-many": ("the last of four moves", [[4, 1], [0, 3], [4, 2], [5, 0]]),
+    }
+    for name, (desc, moves) in good.items():
+        yield name, desc, None, {**APART, "moves": moves}
+    for name, (desc, moves) in refused.items():
+        yield name, desc, "VerificationError", {**APART, "moves": moves}
+
+
 FORMATS = {
     "canonical-json": canonical_json,
     "inclusion-proof": inclusion,
@@ -470,6 +571,8 @@ FORMATS = {
     "signed-note": notes,
     "checkpoint": checkpoints,
     "plan": plans,
+    "reassigned": reassigned,
+    "separation": separation,
 }
 
 

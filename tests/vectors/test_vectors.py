@@ -13,11 +13,13 @@ import msgspec
 import pytest
 
 from tallystick import errors
-from tallystick.job import JobSpec
+from tallystick.job import JobSpec, Seat
+from tallystick.ledger import transactions
 from tallystick.primitives.canonical import Count, decode, encode
 from tallystick.primitives.merkle import check_consistency, check_inclusion
 from tallystick.primitives.notes import Checkpoint, NoteVerifier, open_cosigned
-from tallystick.slicing import plan
+from tallystick.slicing import Layout, MicroJob, Move, Plan, Slot, plan
+from tallystick.verification.separation import Separation
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 
@@ -65,6 +67,27 @@ def read_plan(given: dict[str, Any]) -> None:
         raise errors.VerificationError("plan", expected=actual, actual=given["microjobs"])
 
 
+def read_reassigned(given: dict[str, Any]) -> None:
+    transaction = transactions.decode(bytes.fromhex(given["hex"]))
+    transactions.check_signed(transaction)
+    assert transaction.type == "MicroJobReassigned"
+
+
+def read_separation(given: dict[str, Any]) -> None:
+    pool = tuple(Seat("", operator) for operator in given["operators"])
+    seen: set[int] = set()
+    microjobs = []
+    for index, each in enumerate(given["microjobs"]):
+        slots = tuple(Slot(block, copy=block in seen) for block in each["blocks"])
+        seen.update(each["blocks"])
+        microjobs.append(MicroJob(index, 0, each["seat"], slots))
+    drawn = Plan(Layout(1, 1, 0, 0, 1, len(microjobs)), tuple(microjobs), ())
+    apart = Separation(pool, drawn)
+    for move in given["moves"]:
+        apart.check(Move(*move))
+        apart.take(Move(*move))
+
+
 READERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "canonical-json": read_canonical,
     "inclusion-proof": read_inclusion,
@@ -72,6 +95,8 @@ READERS: dict[str, Callable[[dict[str, Any]], None]] = {
     "signed-note": read_note,
     "checkpoint": read_checkpoint,
     "plan": read_plan,
+    "reassigned": read_reassigned,
+    "separation": read_separation,
 }
 FILES = sorted(path for folder in READERS for path in (VECTORS / folder).glob("*.json"))
 

@@ -176,6 +176,8 @@ def _describe_step(payload: say.Payload) -> str:
     match payload:
         case say.JobScheduled(microjobs=number):
             said = f"{count(number, 'micro job')}, assignment sealed"
+        case say.MicroJobReassigned(microjob=index, seat=seat):
+            said = f"#{index} is lost, worker {seat + 1} takes it over"
         case say.UploadsClosed(missing=missing):
             said = f"{count(len(missing), 'micro job')} missing" if missing else "all roots and bytes are in"
         case say.ChallengeDrawn(drawn_by=drawer, challenge=drawn):
@@ -209,6 +211,7 @@ _STYLES: Final[dict[type, str]] = {
     say.JobCompleted: "bold green",
     say.ArtifactPublished: "bold green",
     say.JobFailed: "bold red",
+    say.MicroJobReassigned: "yellow",
     say.EscrowRefunded: "yellow",
     say.EscrowReleased: "yellow",
 }

@@ -192,7 +192,7 @@ class Coordinator:
         """Tell whether a seat may take over, as the audit will see it."""
         if not 0 <= move.seat < len(self.spec.pool) or move.seat == self.plan.microjobs[move.microjob].seat:
             return False
-        self._separation = self._separation or Separation(self.spec, self._drawn, self.moves)
+        self._separation = self._separation or Separation(self.spec.pool, self._drawn, self.moves)
         try:
             self._separation.check(move, [Move(each.microjob, each.seat) for each, _ in self._moving.values()])
         except VerificationError:

@@ -8,20 +8,20 @@ since the plan is secret until settlement: the coordinator chooses by these rule
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import permutations
 
 from tallystick.errors import VerificationError
-from tallystick.job import JobSpec
+from tallystick.job import Seat
 from tallystick.slicing import Move, Plan
 
 
 class Separation:
     """Which operator holds, or ever held, which micro job, from the plan on."""
 
-    def __init__(self, spec: JobSpec, drawn: Plan, moves: Iterable[Move] = ()) -> None:
+    def __init__(self, pool: Sequence[Seat], drawn: Plan, moves: Iterable[Move] = ()) -> None:
         """Begin with the plan as it was drawn, and take in the moves that stand."""
-        self._operators = tuple(seat.operator for seat in spec.pool)
+        self._operators = tuple(seat.operator for seat in pool)
         self._held = [{self._operators[microjob.seat]} for microjob in drawn.microjobs]
         places: dict[int, set[int]] = {block: set() for block in drawn.duplicated()}
         for microjob in drawn.microjobs:
