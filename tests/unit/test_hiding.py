@@ -13,13 +13,14 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from tallystick.errors import PolicyError, UsageError
+from tallystick.errors import PolicyError, UsageError, VerificationError
 from tallystick.hiding import Frame, Hiding, frame, hide
 from tallystick.job import JobSpec, Placement, Seat
 from tallystick.ledger.settlement import exposure, quote
 from tallystick.primitives.digests import sha256
-from tallystick.slicing import Layout, Plan, Slot, check_separable, check_task, layout, plan, seat_of
+from tallystick.slicing import Layout, Move, Plan, Slot, check_separable, check_task, layout, plan, seat_of
 from tallystick.verification.deterrence import copies_of_the_rest, inside, missed_by_checker, unseen_by_copies
+from tallystick.verification.separation import Separation
 from tests.orders import SEED, key, make_order, sized
 from tests.unit.hiding_definition import counted, placed
 
@@ -263,3 +264,24 @@ def test_a_hidden_job_of_too_many_micro_jobs_is_refused_with_what_to_do() -> Non
     assert layout(hidden(128, 64, size=16)) == Layout(
         columns=128, rows=64, copies=832, slots=9024, size=16, microjobs=564
     )
+
+
+def test_lost_work_moves_to_nobody_who_knows_its_other_execution() -> None:
+    spec = hidden(16, 16, "abcd")
+    drawn = plan(spec, SEED)
+    for group in hiding_of(spec).groups:
+        assert group.checker is not None
+        owners = {seat_of(spec, index) for index in group.members}
+        free = set(range(4)) - owners - {seat_of(spec, group.checker)}
+        for seat in range(4):
+            if seat in owners:
+                with pytest.raises(VerificationError, match=f"micro job {group.checker}, moved to seat {seat}"):
+                    Separation(spec.pool, drawn).check(Move(group.checker, seat))
+        for seat in free:
+            Separation(spec.pool, drawn).check(Move(group.checker, seat))
+        for index in group.members:
+            with pytest.raises(VerificationError, match="an operator that never held another execution"):
+                Separation(spec.pool, drawn).check(Move(index, seat_of(spec, group.checker)))
+            # Ordinary micro jobs share no block, so any other seat may take one over.
+            for seat in set(range(4)) - {seat_of(spec, group.checker), seat_of(spec, index)}:
+                Separation(spec.pool, drawn).check(Move(index, seat))
