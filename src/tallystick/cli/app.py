@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from tallystick import __version__
 from tallystick.cli import exits
+from tallystick.cli.far_verbs import worker
 from tallystick.cli.node_verbs import node_app, token_app
 from tallystick.cli.verify import verify
 
@@ -137,6 +138,9 @@ def jobs(
     from tallystick.cli.jobs import list_jobs, resume_jobs
 
     raise typer.Exit(resume_jobs(as_json=as_json) if resume else list_jobs(as_json=as_json))
+
+
+app.command()(worker)
 
 
 @app.command()

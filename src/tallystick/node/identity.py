@@ -69,6 +69,22 @@ class Identity:
         """Where the pay of a seat goes: its operator's account."""
         return self.key(f"payout/{operators}/{seat % operators}").address
 
+    def remote_worker(self, slot: str) -> SigningKey:
+        """A worker that this home sends to a node elsewhere, one key for each that runs at the same time."""
+        return self.key(f"remote-worker/{slot}")
+
+    def remote_worker_secret(self, slot: str) -> bytes:
+        """The secret from which such a worker derives its salts."""
+        return derive(self.master, f"remote-worker-secret/{slot}")
+
+    def remote_operator(self) -> SigningKey:
+        """Who answers for all workers that this home sends elsewhere."""
+        return self.key("remote-operator")
+
+    def remote_payout(self) -> str:
+        """Where their pay goes."""
+        return self.key("remote-payout").address
+
     def log(self) -> NoteSigner:
         """The log's checkpoint key; its name is the log's origin."""
         seed = derive(self.master, "log")
