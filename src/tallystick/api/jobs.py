@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from tallystick.errors import AbsentError
 from tallystick.job import JobId
 from tallystick.node.host import BUNDLE, OUTPUT, SIDECAR
 from tallystick.node.views import JobState, JobView, OrderForm, PriceView
+from tallystick.primitives.canonical import format_base64
 
 TAG: Final = ["jobs"]
 JOB: Final = "/api/v1/jobs/{job_id:str}"
@@ -193,8 +195,20 @@ def _choose(path: Path, kind: str, scope: dict[str, Any]) -> Part:
     stat = path.stat()
     name = path.name.replace('"', "")
     ending = "" if kind == OUTPUT else f".{kind}" if kind not in name else ""
-    disposition = f'attachment; filename="{name}{ending}"'
-    return choose(scope, stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}", {"content-disposition": disposition})
+    named = {
+        "content-disposition": f'attachment; filename="{name}{ending}"',
+        "repr-digest": _representation_digest(str(path), stat.st_size, stat.st_mtime_ns),
+    }
+    return choose(scope, stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}", named)
+
+
+@lru_cache(maxsize=1024)
+def _representation_digest(path: str, size: int, changed: int) -> str:
+    """Return the ``Repr-Digest`` of a file (RFC 9530), read once as long as its size and time stay the same."""
+    _ = (size, changed)
+    with Path(path).open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").digest()
+    return f"sha-256=:{format_base64(digest)}:"
 
 
 ROUTES: Final = (ask_price, order, list_jobs, show, cancel, entries, file)
