@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import re
+import struct
 import subprocess
 import sys
 import threading
@@ -16,15 +19,19 @@ import pytest
 from tallystick.adapters.artifacts import creation_code
 from tallystick.adapters.embedded_chain import CHAIN_ID, EmbeddedChain
 from tallystick.adapters.embedded_chain.execution import SPEC, Execution
-from tallystick.anchoring.erc7053 import Erc7053Commit, commit_calldata, commit_topics
+from tallystick.anchoring.erc7053 import Erc7053Commit, anchor_commitment, commit_calldata, commit_topics
 from tallystick.anchoring.ethereum import Transaction, address_bytes, contract_address, transaction_hash
 from tallystick.errors import ChainError, ChainRefusedError
 from tallystick.node.chain import Chain, SignedCall
 from tallystick.primitives.cids import raw_cid
 from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import SigningKey, evm_address_of, keccak256
+from tallystick.primitives.notes import Checkpoint, NoteSigner
 from tests.demand import demand
 
+PAGE = Path(__file__).parents[2] / "docs" / "spec" / "embedded-chain.md"
+ORIGIN = "example.org/tally"
+NOTE = NoteSigner(ORIGIN, bytes(range(32))).sign(Checkpoint(ORIGIN, 7, sha256(b"tallystick")).text())
 KEY, STRANGER = SigningKey(b"\x22" * 32), SigningKey(b"\x33" * 32)
 COMMITS = [Erc7053Commit(raw_cid(sha256(bytes((n,)))), f'{{"n":{n},"é":"{"x" * 40 * n}"}}') for n in range(4)]
 CREATE = Transaction(CHAIN_ID, 0, 0, 0, 1_000_000, b"", creation_code())
@@ -329,6 +336,29 @@ def test_a_python_without_pyrevm_says_so(path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ChainError, match=r"pyrevm.*3\.13.*JSON-RPC"):
         opened(path)
     assert not path.exists()
+
+
+def test_the_page_holds(path: Path) -> None:
+    """docs/spec/embedded-chain.md, computed again from its words alone."""
+    page = PAGE.read_text(encoding="utf-8")
+    chain = opened(path)
+    call = sent(chain, anchor_commitment(NOTE))
+    document = re.findall(r"```json\n(.*)\n```", page)[0].encode()
+    sha = hashlib.sha256
+    parent = sha(b"tallystick/chain-genesis/v1\n" + sha(document).digest()).digest()
+    hashes = [parent]
+    for row in apsw.Connection(str(path)).execute(
+        "select number, time, tx_hash, succeeded, gas, logs from block order by number"
+    ):
+        number, seconds, tx_hash, succeeded, gas, logs = row
+        body = struct.pack(">QQ32sBQ", number, seconds, tx_hash, succeeded, gas) + sha(logs).digest()
+        parent = sha(b"tallystick/chain-block/v1\n" + parent + body).digest()
+        hashes.append(parent)
+    assert hashes == [chain.block_hash(n) for n in range(3)]
+    assert re.findall(r"^- hash\(\d\): `(\w+)`", page, re.MULTILINE) == [digest.hex() for digest in hashes]
+    assert f"stands at `{chain.contract}`" in page
+    assert f"transaction `{call.tx_hash.hex()}`" in page
+    chain.close()
 
 
 def test_the_event_is_the_one_of_the_standard() -> None:
