@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from tallystick.audit.anchors import Inquiry
 from tallystick.audit.findings import Finding, Report, Result
 from tallystick.audit.history import ShownLog, verify_history
 from tallystick.audit.trust import CoordinatorPin, LogPin, Trust
@@ -63,8 +64,8 @@ class Shelf:
     checkpoint: str
     genesis: bytes = field(default_factory=lambda: canonical.encode(GENESIS))
 
-    def audit(self, trust: Trust = TRUST) -> Report:
-        return verify_history(ShownLog(self.genesis, self.checkpoint.encode(), self.fetch), trust)
+    def audit(self, trust: Trust = TRUST, inquiry: Inquiry | None = None) -> Report:
+        return verify_history(ShownLog(self.genesis, self.checkpoint.encode(), self.fetch), trust, inquiry)
 
     def fetch(self, path: str, bytes_max: int) -> bytes | None:
         data = self.files.get(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.audit.trust import CoordinatorPin, CredentialPin, LogPin, Trust, parse, spell
+from tallystick.audit.trust import AnchorPin, CoordinatorPin, CredentialPin, LogPin, Trust, parse, spell
 from tallystick.errors import MalformedError
 from tallystick.primitives.keys import SigningKey
 from tallystick.primitives.notes import NoteSigner, WitnessSigner
@@ -13,6 +13,7 @@ KEY = SigningKey(b"\x01" * 32).public.hex()
 VKEY = NoteSigner("log.example/one", b"\x02" * 32).vkey
 ROOT = "-----BEGIN CERTIFICATE-----\nMIIB\nAAAA\n-----END CERTIFICATE-----\n"
 CHAIN = "tally-0123456789abcdef"
+CONTRACT, RECORDER, BLOCK = "0x" + "cC" * 20, "0x" + "aB" * 20, "b1" * 32
 
 FILE = f"""\
 version = 1
@@ -31,6 +32,18 @@ last = 41
 [c2pa]
 root = '''
 {ROOT}'''
+
+[[anchor]]
+chain = "eip155:1"
+contract = "{CONTRACT}"
+recorder = "{RECORDER}"
+
+[[anchor]]
+chain = "eip155:1"
+contract = "{CONTRACT}"
+recorder = "{RECORDER}"
+asset_cid = "bafkrei"
+block_hash = "{BLOCK}"
 """
 
 TRUST = Trust(
@@ -39,6 +52,10 @@ TRUST = Trust(
     log=LogPin(origin="log.example/one", vkey=VKEY, first=0),
     coordinators=(CoordinatorPin(key=KEY, first=0, last=41),),
     c2pa=CredentialPin(ROOT),
+    anchors=(
+        AnchorPin(chain="eip155:1", contract=CONTRACT, recorder=RECORDER),
+        AnchorPin(chain="eip155:1", contract=CONTRACT, recorder=RECORDER, asset_cid="bafkrei", block_hash=BLOCK),
+    ),
 )
 
 
@@ -57,6 +74,12 @@ def test_the_certificate_and_the_last_index_may_be_absent() -> None:
     trust = parse(text.encode())
     assert trust.c2pa is None
     assert trust.coordinators[0].covers(10**15)
+    assert trust.anchors == ()
+
+
+def test_pins_of_a_chain_are_found_by_its_name() -> None:
+    assert TRUST.anchors_on("eip155:1") == TRUST.anchors
+    assert TRUST.anchors_on("eip155:10") == ()
 
 
 def test_a_range_includes_both_its_ends() -> None:
@@ -104,6 +127,14 @@ def test_a_key_may_be_pinned_for_several_ranges() -> None:
         ("[[coordinator]]", "[[coordinators]]"),
         ("[log]", "[log"),
         ("[log]", "x = " + "[" * 3000),
+        ("[[anchor]]", "[anchor]"),
+        ('chain = "eip155:1"', 'chain = "1"'),
+        (CONTRACT, CONTRACT[:-1]),
+        (RECORDER, RECORDER[2:]),
+        ('asset_cid = "bafkrei"\n', ""),
+        (f'block_hash = "{BLOCK}"\n', ""),
+        (BLOCK, "0x" + BLOCK),
+        ('asset_cid = "bafkrei"', 'asset_cid = "bafkrei"\nblock = 7'),
     ],
 )
 def test_any_other_file_is_refused(old: str, new: str) -> None:
