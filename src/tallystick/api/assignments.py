@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import MediaType, Request, Response, get, head, patch
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from tallystick.api.aside import aside
 from tallystick.api.house import Here, House
@@ -29,7 +29,7 @@ LENGTH: Final = "Upload-Length"
 INPUT: Final = "/api/v1/assignments/{ticket:str}/input"
 OUTPUT: Final = "/api/v1/assignments/{ticket:str}/output"
 Ticket = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * TICKET_BYTES}}}(?![\s\S])")]
-Offset = Annotated[Count, Parameter(header=OFFSET)]
+Offset = Annotated[Count, HeaderParameter(name=OFFSET)]
 TAG: Final = ["workers"]
 CONFLICT: Final = {409: ResponseSpec(Problem, description="Other bytes stand there; `offset` is the right one.")}
 

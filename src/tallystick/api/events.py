@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from tallystick.api.aside import aside
@@ -113,7 +113,7 @@ async def events(
     house: Here,
     job: JobId | None = None,
     after: After | None = None,
-    last_event_id: Annotated[After | None, Parameter(header="Last-Event-ID", default=None)] = None,
+    last_event_id: Annotated[After | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> Stream:
     """Follow the log from behind `Last-Event-ID` or `after`; else a job from its beginning, the log from its end."""
     if house.streams >= house.settings.bounds.streams:

@@ -6,9 +6,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
 
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from tallystick.api.callers import Door
 from tallystick.api.guard import Caller
@@ -78,9 +78,9 @@ class House:
         return self.ports.clock.now()
 
 
-Here = Annotated[House, Dependency(skip_validation=True)]
+Here = SkipValidation[NamedDependency[House]]
 """How a handler names its house."""
-Asker = Annotated[Caller, Dependency(skip_validation=True)]
+Asker = SkipValidation[NamedDependency[Caller]]
 """How a handler names who asks; only where the table demands credentials."""
 
 

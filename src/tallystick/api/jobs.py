@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from tallystick.api.aside import aside
 from tallystick.api.entries import EntryView, view_entry
@@ -33,12 +33,10 @@ LIMIT_MAX: Final = 500
 MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {OUTPUT: "image/png", SIDECAR: "application/c2pa", BUNDLE: "application/json"}
 )
-Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX)]
-Kind = Annotated[str, Parameter(pattern=f"^({OUTPUT}|{SIDECAR}|{BUNDLE})$")]
-State = Annotated[JobState | None, Parameter(query="state", default=None)]
-IdempotencyKey = Annotated[
-    str | None, Parameter(header="Idempotency-Key", pattern=r"^[!-~]{1,200}(?![\s\S])", default=None)
-]
+Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)]
+Kind = Annotated[str, PathParameter(pattern=f"^({OUTPUT}|{SIDECAR}|{BUNDLE})$")]
+State = Annotated[JobState | None, QueryParameter(name="state")]
+IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=r"^[!-~]{1,200}(?![\s\S])")]
 CONFLICT: Final = {409: ResponseSpec(Problem, description="It contradicts what stands.")}
 REPEATED: Final = {
     200: ResponseSpec(JobView, description="The first answer to this Idempotency-Key, again."),
@@ -154,7 +152,7 @@ async def entries(
     house: Here,
     caller: Asker,
     job_id: JobId,
-    cursor: Annotated[int | None, Parameter(ge=0, le=2**53 - 1)] = None,
+    cursor: Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1)] = None,
     limit: Limit = 100,
 ) -> EntryPage:
     """List the job's entries of the log."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import MediaType, Request, Response, delete, get, head, patch, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from tallystick.api.aside import aside
 from tallystick.api.bodies import BytesOperation
@@ -25,7 +25,7 @@ OFFSET: Final = "Upload-Offset"
 LENGTH: Final = "Upload-Length"
 PATH: Final = "/api/v1/uploads/{upload_id:str}"
 UploadId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])")]
-Offset = Annotated[Count, Parameter(header=OFFSET)]
+Offset = Annotated[Count, HeaderParameter(name=OFFSET)]
 CONFLICT: Final = {409: ResponseSpec(Problem, description="Other bytes stand there; `offset` is the right one.")}
 TAG: Final = ["uploads"]
 
