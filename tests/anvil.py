@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -27,6 +28,12 @@ HOW: Final = "install Node 20 or newer with npm; the test installs the locked an
 START_S: Final = 20
 STOP_S: Final = 10
 CHAIN_ID: Final = 31337
+
+
+@functools.cache
+def direct_client() -> httpx.Client:
+    """A client for the own machine; one, since making it reads every certificate authority of the world."""
+    return httpx.Client(trust_env=False, timeout=10, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class AnvilError(Exception):
@@ -56,6 +63,7 @@ class Anvil:
     def __init__(self, folder: Path) -> None:
         self._program, self._port = anvil_program(), 0
         self._state, self._said = folder / "anvil-state.json", folder / "anvil.log"
+        self._client = direct_client()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,7 +103,7 @@ class Anvil:
     def rpc(self, method: str, *params: object) -> Any:  # noqa: ANN401 - whatever the method answers
         """Ask it anything; an error is raised as `AnvilError`."""
         asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = httpx.post(self.url, json=asked, timeout=10, trust_env=False).json()
+        answer = self._client.post(self.url, json=asked).json()
         if "error" in answer:
             raise AnvilError(f"{method}: {answer['error']}")
         return answer["result"]

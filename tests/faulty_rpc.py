@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-import httpx
+from tests.anvil import direct_client
 
 EVERY: Final = "*"
 JSON: Final = {"Content-Type": "application/json"}
@@ -28,6 +28,7 @@ class FaultyRpc:
 
     def __init__(self, target: str) -> None:
         self._target, self._server, self._port = target, None, 0  # type: tuple[str, _Server | None, int]
+        self._client = direct_client()
         self.seen: Counter[str] = Counter()
         """How often each method arrived here."""
         self.forwarded: Counter[str] = Counter()
@@ -96,7 +97,7 @@ class FaultyRpc:
         return None if _spend(self._dropped, method) else said
 
     def _forward(self, method: str, body: bytes) -> bytes:
-        said = httpx.post(self._target, content=body, headers=JSON, timeout=10, trust_env=False).content
+        said = self._client.post(self._target, content=body, headers=JSON).content
         self.forwarded[method] += 1
         return said
 
