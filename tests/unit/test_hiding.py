@@ -8,6 +8,7 @@ from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
 from math import gcd, isclose, sqrt
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -112,6 +113,15 @@ def test_prices_seats_and_bonds_follow_from_the_order_before_any_seed_is_known()
         held = Counter(each.seat for each in drawn.microjobs)
         assert [exposure(spec, drawn.layout, seat) for seat in range(3)] == [40_000 * held[seat] for seat in range(3)]
     assert quote(make_order("aaa", **HIDDEN)).duplicates == 8 * 1000
+
+
+def test_the_example_of_the_page_names_who_checks_whom() -> None:
+    first, second = hiding_of(make_order(**HIDDEN)).groups
+    assert (first.checker, first.members, second.checker, second.members) == (1, (3, 5, 0), 6, (4, 7, 2))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "spec" / "plan.md").read_text(encoding="utf-8")
+    said = " ".join(page.split())
+    assert "Checker 1 visits micro jobs 3, 5, 0 (start 1, step 1)" in said
+    assert "checker 6 visits 4, 7, 2" in said
 
 
 def test_no_place_gives_a_checker_away() -> None:
