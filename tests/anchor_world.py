@@ -18,7 +18,7 @@ from tallystick.ledger import payloads as say
 from tallystick.ledger.transactions import Draft, decode
 from tallystick.node.anchor_outbox import Drawer, Target
 from tallystick.node.anchor_words import Phase, Terms
-from tallystick.node.anchoring import Anchoring
+from tallystick.node.anchoring import Anchoring, Chains
 from tallystick.node.book import Book
 from tallystick.node.chain import Chain, Landed, SeenCommit, SignedCall
 from tallystick.node.identity import Identity
@@ -235,8 +235,7 @@ class AnchorWorld:
             self.drawer,
             IDENTITY.coordinator(),
             self.clock,
-            self._connect,
-            default_chain=NAME,
+            Chains(self._connect, NAME, RECORDER),
             tell=self.told.append,
             terms=lambda chain, _target: Terms(chain.confirmations, self.fee_cap),
         )

@@ -15,14 +15,14 @@ from tallystick.node.anchor_loop import AnchorLoop
 from tallystick.node.anchor_outbox import Drawer, Target
 from tallystick.node.anchor_policy import parse
 from tallystick.node.anchor_words import Phase, Terms
-from tallystick.node.anchoring import Anchoring
+from tallystick.node.anchoring import Anchoring, Chains
 from tallystick.node.feed import Feed
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.sequencer import Submission
 from tallystick.node.solo import SoloEngine
 from tallystick.simulation.disk import Disk, SimulatedStore, SimulatedTiles
 from tallystick.simulation.world import START
-from tests.anchor_world import IDENTITY, NAME, ScriptedChain, payment
+from tests.anchor_world import IDENTITY, NAME, RECORDER, ScriptedChain, payment
 
 
 class Running:
@@ -43,8 +43,7 @@ class Running:
             self.drawer,
             IDENTITY.coordinator(),
             clock,
-            lambda _target: self.chain,
-            default_chain=NAME,
+            Chains(lambda _target: self.chain, NAME, RECORDER),
             tell=self.troubles.append,
             terms=lambda chain, _: Terms(chain.confirmations, poll=10, backoff_most=20),
         )

@@ -47,7 +47,8 @@ class View:
             raise ChainError("https://rpc.example does not answer eth_blockNumber")
         return self.tip
 
-    def commits(self, contract: str, recorder: str, asset_cid: str) -> Sequence[Committed]:
+    def commits(self, contract: str, recorder: str, asset_cid: str, near: int | None) -> Sequence[Committed]:
+        assert near in {None, 100}
         return self.written.get((contract, recorder, asset_cid), [])
 
     def write(self, note: str, recorder: str = RECORDER, *, data: str | None = None, block: int = 100) -> View:

@@ -50,8 +50,11 @@ class ChainView(Protocol):
         """Return the number of the newest block."""
         ...
 
-    def commits(self, contract: str, recorder: str, asset_cid: str) -> Sequence[Committed]:
-        """Return a recorder's commits of a CID to a contract, oldest first; anybody else's are left out."""
+    def commits(self, contract: str, recorder: str, asset_cid: str, near: int | None) -> Sequence[Committed]:
+        """Return a recorder's commits of a CID to a contract, oldest first; anybody else's are left out.
+
+        ``near`` is a block in whose neighbourhood to look first, and everywhere only where there is none.
+        """
         ...
 
 
@@ -170,7 +173,7 @@ def confirm(anchor: Anchor, inquiry: Inquiry, trust: Trust) -> str:
         VerificationError: the recorder never committed this checkpoint there, or what it wrote is something else.
     """
     said = anchor.payload
-    found = find_commit(said.contract, said.recorder, said.asset_cid, inquiry, trust)
+    found = find_commit((said.contract, said.recorder), said.asset_cid, inquiry, trust, said.block)
     if anchor.note is not None and found.note != anchor.note:
         raise VerificationError("checkpoint in the commit", expected=anchor.note, actual=found.note)
     expected, checkpoint = (said.size, said.root), record.open_checkpoint(found.note, trust)
@@ -190,17 +193,17 @@ class Found:
     words: str
 
 
-def find_commit(contract: str, recorder: str, asset_cid: str, inquiry: Inquiry, trust: Trust) -> Found:
-    """Return the recorder's first commit of a checkpoint by the pinned log key that has enough blocks on top.
+def find_commit(by: tuple[str, str], asset_cid: str, inquiry: Inquiry, trust: Trust, near: int | None) -> Found:
+    """Return the first commit to a contract by a recorder, of a checkpoint by the pinned log key, if it is deep enough.
 
     Raises:
         ChainError: the chain does not answer.
         IncompleteError: there is one, too young to count.
         VerificationError: there is none.
     """
-    view, wanted = inquiry.view, inquiry.confirmations
+    view, wanted, (contract, recorder) = inquiry.view, inquiry.confirmations, by
     head = view.head()
-    commits = view.commits(contract, recorder, asset_cid)
+    commits = view.commits(contract, recorder, asset_cid, near)
     if not commits:
         what = f"commit of {asset_cid} on {view.name}"
         raise VerificationError(what, expected=f"one by {recorder} at {contract}", actual="none")
@@ -287,7 +290,7 @@ def _asked(bundle: Bundle, anchors: Sequence[Anchor], trust: Trust, inquiry: Inq
     name = inquiry.view.name
     for pin in trust.anchors_on(name):
         try:
-            return find_commit(pin.contract, pin.recorder, _cid(bundle), inquiry, trust).words
+            return find_commit((pin.contract, pin.recorder), _cid(bundle), inquiry, trust, None).words
         except VerificationError:
             continue
     elsewhere = ", ".join(dict.fromkeys(anchor.payload.chain for anchor in anchors)) or "no chain"

@@ -74,7 +74,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The chain that a home anchors on; without ``rpc`` its own embedded one.
 
     ``rpc`` may carry credentials: it is kept here and shown nowhere. ``fee_cap`` is the most wei of that chain that one
-    unit of gas may cost; None leaves it open. ``confirmations`` None takes the chain's default.
+    unit of gas may cost, and ``confirmations`` how many blocks must stand on top of a commit; None takes the chain's
+    default. ``first_block`` is where a search for earlier commits begins.
     """
 
     rpc: str | None = None
@@ -82,6 +83,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contract: EvmAddress | None = None
     fee_cap: WeiText | None = None
     confirmations: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None = None
+    first_block: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

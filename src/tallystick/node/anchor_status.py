@@ -33,7 +33,7 @@ class Status:
 
     chain: str
     contract: str | None
-    recorder: str | None
+    recorder: str
     embedded: bool
     policy: str
     phase: Phase

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -59,6 +60,15 @@ Connect = Callable[[Target], Chain]
 """Reaches the chain of a target; raises ``ChainError`` where it cannot."""
 
 
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """The chains of one home: how one is reached, which is its own, and the address that pays and records on each."""
+
+    connect: Connect
+    own: str
+    recorder: str
+
+
 class Anchoring:
     """The anchors of one home, one at a time; for one thread. Every value that matters is in the store."""
 
@@ -68,15 +78,14 @@ class Anchoring:
         drawer: Drawer,
         coordinator: SigningKey,
         clock: Clock,
-        connect: Connect,
+        chains: Chains,
         *,
-        default_chain: str,
         tell: Callable[[str], None],
         terms: Callable[[Chain, Target], Terms] | None = None,
     ) -> None:
         """Go on with what the store holds; nothing is asked yet. ``tell`` hears what a person should know."""
         self._book, self._drawer, self._coordinator, self._clock = book, drawer, coordinator, clock
-        self._connect, self._default_chain, self._tell = connect, default_chain, tell
+        self._chains, self._tell = chains, tell
         self._terms = terms or terms_of
         self._chain: Chain | None = None
         self._error: str | None = None
@@ -92,7 +101,7 @@ class Anchoring:
     @property
     def chain_name(self) -> str:
         """The chain that anchors go to, CAIP-2."""
-        return self._drawer.target().chain or self._default_chain
+        return self._drawer.target().chain or self._chains.own
 
     def turn(self, *, asked: bool = False) -> int | None:
         """Go on as far as possible; return in how many ms to come again, None when only new entries can matter.
@@ -154,7 +163,7 @@ class Anchoring:
     def _reach(self) -> Chain:
         """Return the chain; an anchor in flight somewhere else comes first."""
         if self._chain is None:
-            self._chain = self._connect(self._drawer.target())
+            self._chain = self._chains.connect(self._drawer.target())
         chain, outbox = self._chain, self.state.outbox
         if outbox is None or self.state.phase in RESTING:
             return chain
@@ -233,7 +242,7 @@ class Anchoring:
         return Status(
             chain=self.chain_name,
             contract=target.contract if self._chain is None else self._chain.contract,
-            recorder=None if self._chain is None else self._chain.recorder,
+            recorder=self._chains.recorder,
             embedded=target.rpc is None,
             policy=str(self._drawer.policy()),
             phase=self.state.phase,

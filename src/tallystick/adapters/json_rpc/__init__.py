@@ -50,7 +50,8 @@ class ChainSettings:
     """Which chain, and how it is used.
 
     ``contract`` is the EIP-55 address of an ERC-7053 contract, ``confirmations`` how many blocks on top make a block
-    final, ``fee_cap`` the most to pay for one unit of gas in wei, ``first_block`` where a search for commits begins.
+    final, ``fee_cap`` the most to pay for one unit of gas in wei. A search for commits begins at ``first_block`` and ends
+    at ``last_block``, where that is None at the head.
     """
 
     chain_id: int
@@ -58,6 +59,7 @@ class ChainSettings:
     confirmations: int = 12
     fee_cap: int = FEE_CAP
     first_block: int = 0
+    last_block: int | None = None
 
 
 class JsonRpcChain:
@@ -125,13 +127,14 @@ class JsonRpcChain:
         return None if block is None else octets(block.hash)
 
     def commits(self, asset_cid: str) -> tuple[SeenCommit, ...]:
-        """See ``Chain.commits``. Looks from ``first_block`` to the head; what a reorganisation took is left out.
+        """See ``Chain.commits``. Looks from the first block to the last; what a reorganisation took is left out.
 
         Raises:
             ChainError: The node cannot be asked, or answers with events that nobody asked for.
         """
-        topics = commit_topics(self._recorder_bytes, asset_cid)
-        logs = sorted(self._search(topics, self._settings.first_block, self.head()), key=LogReply.order)
+        topics, head = commit_topics(self._recorder_bytes, asset_cid), self.head()
+        last = head if self._settings.last_block is None else min(head, self._settings.last_block)
+        logs = sorted(self._search(topics, self._settings.first_block, last), key=LogReply.order)
         return tuple(
             self._seen(log) for log in logs if self.block_hash(count(log.block_number)) == octets(log.block_hash)
         )
