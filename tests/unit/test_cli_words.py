@@ -190,3 +190,14 @@ def test_a_reader_sees_one_moment_and_leaves_no_trace_in_a_closed_folder(
     assert closed.private("b") == b"2"
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite"]
     closed.close()
+
+
+def test_a_hidden_placement_says_what_slips() -> None:
+    many = words.hidden_words(16, one_operator=False)
+    for part in ("a share c of their work", "recognises the hidden micro job", "of 16 with m/16", "--placement spread"):
+        assert part in many
+    alone = words.hidden_words(4, one_operator=True)
+    assert "the referee computes the copies" in alone
+    assert "league" not in alone
+    assert "every block is computed twice" in words.hidden_words(1, one_operator=False)
+    assert "of b with m/b" in words.hidden_words(None, one_operator=False)

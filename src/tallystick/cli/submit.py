@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Final
 
 from tallystick.adapters.local import SystemClock
-from tallystick.cli.asking import Words, ask
+from tallystick.cli.asking import Asked, Words, ask
 from tallystick.cli.ending import show, show_files
 from tallystick.cli.exits import FAILED, say
 from tallystick.cli.home import home_path, open_home
 from tallystick.cli.lifecycle import Lifecycle
 from tallystick.cli.running import meet, resume, run_job
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import command, count, cpc, near, share
+from tallystick.cli.words import command, count, cpc, hidden_words, near, share
 from tallystick.errors import PriceError, UsageError
 from tallystick.job import JobSpec, Placement
 from tallystick.ledger.settlement import audited_blocks_max
 from tallystick.node.shell import Offer
-from tallystick.slicing import Layout, layout
+from tallystick.slicing import layout
 from tallystick.slicing import share as rounded
 
 GIB: Final = 1 << 30
@@ -39,10 +39,8 @@ def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
         replaced = " (replaces the file there)" if Path(asked.wish.output_path).exists() else ""
         show_order(screen, offer, [("Money", PLAY_MONEY), ("Output", f"{near(asked.wish.output_path)}{replaced}")])
         _check_room(offer, home.path)
-        if asked.price_max is not None and offer.price.total > asked.price_max:
-            most = f"--max-price allows {cpc(asked.price_max)}"
-            raise PriceError(f"the order would lock {cpc(offer.price.total)}, {most}: nothing was locked")
-        if not yes and not _agreed(offer):
+        check_price(asked, offer.price.total)
+        if not yes and not agreed(offer.price.total):
             say("nothing was locked")
             return FAILED
         resume(home, screen, life)
@@ -75,11 +73,22 @@ def _check_room(offer: Offer, home: Path) -> None:
         raise UsageError(f"{sizes}: make room, or use a smaller --scale")
 
 
-def _agreed(offer: Offer) -> bool:
+def check_price(asked: Asked, total: int) -> None:
+    """Check a price in wei against the most that the buyer allows.
+
+    Raises:
+        PriceError: it is higher.
+    """
+    if asked.price_max is not None and total > asked.price_max:
+        most = f"--max-price allows {cpc(asked.price_max)}"
+        raise PriceError(f"the order would lock {cpc(total)}, {most}: nothing was locked")
+
+
+def agreed(total: int) -> bool:
     """Ask a person; where none sits, the command itself is the answer."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
-    sys.stderr.write(f"\nLock {cpc(offer.price.total)} and start? [Y/n] ")
+    sys.stderr.write(f"\nLock {cpc(total)} and start? [Y/n] ")
     sys.stderr.flush()
     answer = sys.stdin.readline()
     return bool(answer) and answer.strip().lower() in {"", "y", "yes"}
@@ -101,27 +110,8 @@ def show_order(screen: Screen, offer: Offer, more: Sequence[tuple[str, str]] = (
         ("Price", f"{cpc(price.total)} at most = {spelled}; unused wei return"),
     ]
     if spec.policy.placement is Placement.HIDDEN:
-        pairs.append(("Hidden", hidden_words(spec, counts)))
+        pairs.append(("Hidden", hidden_words(counts.size, one_operator=spec.referee_copies)))
     screen.pairs([*pairs, *more], log=True)
-
-
-def hidden_words(spec: JobSpec, counts: Layout) -> str:
-    """Say what a hidden placement does not protect against (docs/guides/what-can-slip.md)."""
-    size = counts.size
-    one = (
-        f"one block of every micro job is sure to be computed twice, which meets m forged ones of {size} with m/{size}"
-    )
-    met = one if size > 1 else "every block is computed twice"
-    if spec.referee_copies:
-        return (
-            f"one operator holds all workers, so nothing is hidden among them: the referee computes the copies; {met}"
-        )
-    league = (
-        "workers in league with the holder of a hidden micro job know which of their blocks it checks and forge the "
-        "rest unseen, a share c of their work where they hold a share c of all; who compares blocks with another "
-        "recognises the hidden micro job"
-    )
-    return f"{league}; {met}. Audits alone see the rest; --placement spread leaves a league less at the same price"
 
 
 def law_words(spec: JobSpec) -> str:

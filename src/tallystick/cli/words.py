@@ -85,6 +85,26 @@ def _program() -> tuple[str, ...]:
     return (shlex.quote(near(called.absolute())),)
 
 
+def hidden_words(size: int | None, *, one_operator: bool) -> str:
+    """Say what a hidden placement does not protect against (docs/guides/what-can-slip.md).
+
+    ``size`` is the blocks of a micro job, None where it is not known yet.
+    """
+    blocks = "b" if size is None else str(size)
+    one = "one block of every micro job is sure to be computed twice, which meets m forged ones of"
+    met = "every block is computed twice" if size == 1 else f"{one} {blocks} with m/{blocks}"
+    if one_operator:
+        return (
+            f"one operator holds all workers, so nothing is hidden among them: the referee computes the copies; {met}"
+        )
+    league = (
+        "workers in league with the holder of a hidden micro job know which of their blocks it checks and forge the "
+        "rest unseen, a share c of their work where they hold a share c of all; who compares blocks with another "
+        "recognises the hidden micro job"
+    )
+    return f"{league}; {met}. Audits alone see the rest; --placement spread leaves a league less at the same price"
+
+
 def explained(labels: Iterable[str]) -> list[tuple[str, str]]:
     """Return each label with what it means."""
     return [(label, LABELS.get(label, "")) for label in labels]
