@@ -41,12 +41,20 @@ class NodeProcess:
     def stop(self, sent: signal.Signals = signal.SIGTERM, seconds: float = SECONDS_MAX) -> int:
         """Ask it to end, and return its exit code."""
         self.process.send_signal(sent)
-        return self.process.wait(seconds)
+        code = self.process.wait(seconds)
+        self.close()
+        return code
 
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
         self.process.wait(SECONDS_MAX)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what it says on stdout."""
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def said(self) -> str:
         """Return what it logged so far."""
@@ -79,7 +87,7 @@ def start(home: Path, *options: str, listen: str = "127.0.0.1:0", **more: str) -
         wait_ready(node)
     except (ValueError, KeyError, AssertionError):
         process.kill()
-        process.wait()
+        process.communicate()
         raise AssertionError(f"the node did not start: {line}{log.read_text(encoding='utf-8')}") from None
     return node
 

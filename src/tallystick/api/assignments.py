@@ -8,28 +8,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 from litestar import MediaType, Request, Response, get, head, patch
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter
 
 from tallystick.api.aside import aside
+from tallystick.api.bodies import BytesOperation
 from tallystick.api.house import Here, House
+from tallystick.api.parameters import LENGTH, OFFSET, Offset, Ticket
 from tallystick.api.problems import Problem
 from tallystick.api.ranges import answer_file, choose
 from tallystick.errors import ConflictError, StoreError, TooLargeError
-from tallystick.node.exchange import TICKET_BYTES
 from tallystick.node.pieces import Out
-from tallystick.primitives.canonical import Count
 
-OFFSET: Final = "Upload-Offset"
-LENGTH: Final = "Upload-Length"
 INPUT: Final = "/api/v1/assignments/{ticket:str}/input"
 OUTPUT: Final = "/api/v1/assignments/{ticket:str}/output"
-Ticket = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * TICKET_BYTES}}}(?![\s\S])")]
-Offset = Annotated[Count, HeaderParameter(name=OFFSET)]
 TAG: Final = ["workers"]
 CONFLICT: Final = {409: ResponseSpec(Problem, description="Other bytes stand there; `offset` is the right one.")}
 
@@ -92,7 +87,7 @@ async def stand_shortly(house: Here, ticket: Ticket) -> Response[None]:
     return Response(None, headers={OFFSET: str(view.offset), LENGTH: str(view.length)}, media_type=MediaType.TEXT)
 
 
-@patch(OUTPUT, tags=TAG, responses=CONFLICT, request_max_body_size=None)
+@patch(OUTPUT, tags=TAG, responses=CONFLICT, request_max_body_size=None, operation_class=BytesOperation)
 async def deliver(
     house: Here, ticket: Ticket, upload_offset: Offset, request: Request[Any, Any, Any]
 ) -> Response[OutputView]:

@@ -13,10 +13,10 @@ from tallystick.api.aside import aside
 from tallystick.api.bodies import BytesOperation
 from tallystick.api.guard import Caller
 from tallystick.api.house import Asker, Here, House
+from tallystick.api.parameters import Digest
 from tallystick.api.problems import Problem
 from tallystick.api.ranges import OCTETS, answer_bytes, choose
 from tallystick.errors import AbsentError, CommitmentError, LimitError, TooLargeError
-from tallystick.primitives.canonical import DigestHex
 from tallystick.primitives.digests import sha256
 
 TAG: Final = ["blobs"]
@@ -80,7 +80,7 @@ def may_read(house: House, request: Request[Any, Any, Any], digest: bytes) -> bo
         416: ResponseSpec(Problem, description="The blob has no such range; `size` is how many bytes it has."),
     },
 )
-async def fetch(house: Here, caller: Asker, digest: DigestHex, request: Request[Any, Any, Any]) -> Response[Any]:
+async def fetch(house: Here, caller: Asker, digest: Digest, request: Request[Any, Any, Any]) -> Response[Any]:
     """Return a blob, or a range of it."""
     data = await aside(partial(_read, house, caller, digest))
     return answer_bytes(choose(dict(request.scope), len(data), digest), data)
@@ -94,7 +94,7 @@ async def fetch(house: Here, caller: Asker, digest: DigestHex, request: Request[
     operation_class=BytesOperation,
     responses={200: ResponseSpec(None, description="It was here already.")},
 )
-async def keep(house: Here, caller: Asker, digest: DigestHex, request: Request[Any, Any, Any]) -> Response[None]:
+async def keep(house: Here, caller: Asker, digest: Digest, request: Request[Any, Any, Any]) -> Response[None]:
     """Keep bytes under their SHA-256."""
     most, data = house.settings.bounds.blob_bytes, bytearray()
     async for piece in request.stream():

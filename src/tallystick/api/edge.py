@@ -20,7 +20,7 @@ from tallystick.api.guard import SOCKET
 from tallystick.api.lines import GOING_AWAY, Lines
 from tallystick.api.logs import Journal, Served
 from tallystick.api.meters import Meters
-from tallystick.errors import StoreError, TallyError
+from tallystick.errors import ClosingError, TallyError
 
 Scope = MutableMapping[str, Any]
 Message = dict[str, Any]
@@ -100,7 +100,7 @@ class Edge:
 
     def _check(self, scope: Scope) -> None:
         if self.lines.closing:
-            raise StoreError("the node stops")
+            raise ClosingError("the node stops")
         if self.is_open:
             check_browser(scope)
 

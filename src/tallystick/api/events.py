@@ -10,17 +10,16 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 from litestar import get
-from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from tallystick.api.aside import aside
 from tallystick.api.house import Here, House
+from tallystick.api.parameters import After, JobQuery, LastEventId
 from tallystick.errors import LimitError
-from tallystick.job import JobId
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.primitives.cids import raw_cid
 from tallystick.primitives.digests import sha256
@@ -31,7 +30,6 @@ BATCH: Final = 64
 FIRST: Final = b"retry: 1000\n\n"
 KEEP_ALIVE: Final = b": still here\n\n"
 LAST: Final = b": the node stops\n\n"
-After = Annotated[int, msgspec.Meta(ge=-1, le=2**53 - 1)]
 
 
 class _Peek(msgspec.Struct):
@@ -111,9 +109,9 @@ async def _woken(house: House, wake: asyncio.Event) -> bool:
 @get("/api/v1/events", media_type=MEDIA_TYPE, tags=["log"])
 async def events(
     house: Here,
-    job: JobId | None = None,
-    after: After | None = None,
-    last_event_id: Annotated[After | None, HeaderParameter(name="Last-Event-ID")] = None,
+    job: JobQuery = None,
+    after: After = None,
+    last_event_id: LastEventId = None,
 ) -> Stream:
     """Follow the log from behind `Last-Event-ID` or `after`; else a job from its beginning, the log from its end."""
     if house.streams >= house.settings.bounds.streams:

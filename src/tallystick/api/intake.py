@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tallystick.api.lines import Lines
 from tallystick.api.settings import Bounds
-from tallystick.errors import AccessError, DelayError, MalformedError, StoreError, TooLargeError
+from tallystick.errors import AccessError, ClosingError, DelayError, MalformedError, TooLargeError
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -43,7 +43,7 @@ class Intake:
             DelayError: it comes too slowly.
             MalformedError: the connection ended before the body did.
             AccessError: the body is not the one that the digest names.
-            StoreError: the node stops.
+            ClosingError: the node stops.
         """
         if self._ended:
             return await self._receive()
@@ -68,7 +68,7 @@ class Intake:
         except TimeoutError as error:
             raise DelayError("the body comes too slowly: send it again, or go on from where it stands") from error
         if message is None:
-            raise StoreError("the node stops")
+            raise ClosingError("the node stops")
         return message
 
     def _take(self, data: bytes) -> None:

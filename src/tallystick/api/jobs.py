@@ -13,30 +13,27 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter
 
 from tallystick.api.aside import aside
 from tallystick.api.entries import EntryView, view_entry
 from tallystick.api.guard import Caller
 from tallystick.api.house import Asker, Here, House
+from tallystick.api.parameters import IdempotencyKey, JobPath, JobQuery, Limit, Position
 from tallystick.api.problems import Problem
 from tallystick.api.ranges import OCTETS, Part, answer_file, choose
 from tallystick.errors import AbsentError
-from tallystick.job import JobId
 from tallystick.node.host import BUNDLE, OUTPUT, SIDECAR
 from tallystick.node.views import JobState, JobView, OrderForm, PriceView
 from tallystick.primitives.canonical import format_base64
 
 TAG: Final = ["jobs"]
 JOB: Final = "/api/v1/jobs/{job_id:str}"
-LIMIT_MAX: Final = 500
 MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {OUTPUT: "image/png", SIDECAR: "application/c2pa", BUNDLE: "application/json"}
 )
-Limit = Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)]
 Kind = Annotated[str, PathParameter(pattern=f"^({OUTPUT}|{SIDECAR}|{BUNDLE})$")]
 State = Annotated[JobState | None, QueryParameter(name="state")]
-IdempotencyKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=r"^[!-~]{1,200}(?![\s\S])")]
 CONFLICT: Final = {409: ResponseSpec(Problem, description="It contradicts what stands.")}
 REPEATED: Final = {
     200: ResponseSpec(JobView, description="The first answer to this Idempotency-Key, again."),
@@ -125,7 +122,7 @@ def _ordered(job: JobView, status: HTTPStatus) -> Response[JobView]:
 
 @get("/api/v1/jobs", tags=TAG)
 async def list_jobs(
-    house: Here, caller: Asker, cursor: JobId | None = None, limit: Limit = 50, where: State = None
+    house: Here, caller: Asker, cursor: JobQuery = None, limit: Limit = 50, where: State = None
 ) -> JobPage:
     """List orders, newest first: one's own, or all for an operator."""
     account = None if caller.operates else caller.account
@@ -135,13 +132,13 @@ async def list_jobs(
 
 
 @get(JOB, tags=TAG)
-async def show(house: Here, caller: Asker, job_id: JobId) -> JobView:
+async def show(house: Here, caller: Asker, job_id: JobPath) -> JobView:
     """Tell where an order stands."""
     return await aside(partial(own, house, caller, job_id))
 
 
 @post(f"{JOB}/cancel", tags=TAG, status_code=HTTPStatus.OK, responses=CONFLICT)
-async def cancel(house: Here, caller: Asker, job_id: JobId) -> JobView:
+async def cancel(house: Here, caller: Asker, job_id: JobPath) -> JobView:
     """Take an order out of the queue; one whose price is locked goes on."""
     await aside(partial(own, house, caller, job_id))
     return await aside(partial(house.host.cancel, job_id))
@@ -151,8 +148,8 @@ async def cancel(house: Here, caller: Asker, job_id: JobId) -> JobView:
 async def entries(
     house: Here,
     caller: Asker,
-    job_id: JobId,
-    cursor: Annotated[int | None, QueryParameter(ge=0, le=2**53 - 1)] = None,
+    job_id: JobPath,
+    cursor: Position = None,
     limit: Limit = 100,
 ) -> EntryPage:
     """List the job's entries of the log."""
@@ -180,7 +177,9 @@ def _entries(house: House, job_id: str, cursor: int, limit: int) -> EntryPage:
         416: ResponseSpec(Problem, description="The file has no such range; `size` is how many bytes it has."),
     },
 )
-async def file(house: Here, caller: Asker, job_id: JobId, kind: Kind, request: Request[Any, Any, Any]) -> Response[Any]:
+async def file(
+    house: Here, caller: Asker, job_id: JobPath, kind: Kind, request: Request[Any, Any, Any]
+) -> Response[Any]:
     """Return a delivered file: `output`, `sidecar` (content credentials) or `bundle` (the evidence)."""
     await aside(partial(own, house, caller, job_id))
     path = await aside(partial(house.host.file, job_id, kind))

@@ -17,6 +17,7 @@ from tallystick.api.entries import ReceiptView
 from tallystick.api.guard import Caller
 from tallystick.api.health import SERVICE
 from tallystick.api.house import Asker, Here, House
+from tallystick.api.parameters import AddressPath
 from tallystick.api.problems import Problem
 from tallystick.api.times import rfc3339
 from tallystick.errors import DuplicateError, LimitError, StoreError, UsageError
@@ -129,7 +130,7 @@ async def trust(house: Here) -> Response[bytes]:
 
 
 @get("/api/v1/accounts/{address:str}", tags=TAG)
-async def account(house: Here, address: AddressText) -> AccountView:
+async def account(house: Here, address: AddressPath) -> AccountView:
     """Tell what an account holds; one that nobody ever paid holds nothing."""
     parse_address(address)
     view = Overlay(house.book.engine.view)

@@ -85,6 +85,9 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = MappingProxyType(
         errors.BlockFullError: (503, "block-full"),
         errors.PolicyError: (422, "policy"),
         errors.StoreError: (503, "unavailable"),
+        errors.NodeError: (502, "node"),
+        errors.ClosingError: (503, "closing"),
+        errors.UnmatchedError: (503, "unmatched"),
         errors.ChainError: (503, "chain"),
     }
 )

@@ -12,8 +12,9 @@ from litestar import delete, get, post
 
 from tallystick.api.aside import aside
 from tallystick.api.house import Here
+from tallystick.api.parameters import TokenPath
 from tallystick.api.times import from_datetime, rfc3339
-from tallystick.node.tokens import ID_BYTES, SECRET_BYTES, AccountName, Scope, TokenId, TokenRecord
+from tallystick.node.tokens import ID_BYTES, SECRET_BYTES, AccountName, Scope, TokenRecord
 
 TAG: Final = ["tokens"]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -82,7 +83,7 @@ async def list_tokens(house: Here) -> TokenList:
 
 
 @delete("/api/v1/tokens/{token_id:str}", tags=TAG, status_code=HTTPStatus.OK)
-async def revoke(house: Here, token_id: TokenId) -> TokenView:
+async def revoke(house: Here, token_id: TokenPath) -> TokenView:
     """Shut a token for ever; doing it again changes nothing."""
     record = await aside(partial(house.tokens.revoke, token_id, house.now()))
     return view(token_id, record, house.now())

@@ -9,23 +9,19 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import MediaType, Request, Response, delete, get, head, patch, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter
 
 from tallystick.api.aside import aside
 from tallystick.api.bodies import BytesOperation
 from tallystick.api.guard import Caller
 from tallystick.api.house import Asker, Here, House
+from tallystick.api.parameters import LENGTH, OFFSET, Offset, UploadPath
 from tallystick.api.problems import Problem
 from tallystick.api.times import rfc3339
 from tallystick.api.upload_desk import ID_BYTES, Upload
 from tallystick.errors import AbsentError, AccessError, ConflictError, UsageError
-from tallystick.primitives.canonical import Count, DigestHex
+from tallystick.primitives.canonical import DigestHex
 
-OFFSET: Final = "Upload-Offset"
-LENGTH: Final = "Upload-Length"
 PATH: Final = "/api/v1/uploads/{upload_id:str}"
-UploadId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])")]
-Offset = Annotated[Count, HeaderParameter(name=OFFSET)]
 CONFLICT: Final = {409: ResponseSpec(Problem, description="Other bytes stand there; `offset` is the right one.")}
 TAG: Final = ["uploads"]
 
@@ -72,13 +68,13 @@ async def begin(house: Here, caller: Asker, data: UploadForm) -> Response[Upload
 
 
 @get(PATH, tags=TAG)
-async def stand(house: Here, caller: Asker, upload_id: UploadId) -> UploadView:
+async def stand(house: Here, caller: Asker, upload_id: UploadPath) -> UploadView:
     """Tell where an upload stands."""
     return _view(house, _own(house, caller, upload_id))
 
 
 @head(PATH, tags=TAG)
-async def stand_shortly(house: Here, caller: Asker, upload_id: UploadId) -> Response[None]:
+async def stand_shortly(house: Here, caller: Asker, upload_id: UploadPath) -> Response[None]:
     """Tell where an upload stands, in headers."""
     view = _view(house, _own(house, caller, upload_id))
     headers = {OFFSET: str(view.offset), LENGTH: str(view.length)}
@@ -86,14 +82,14 @@ async def stand_shortly(house: Here, caller: Asker, upload_id: UploadId) -> Resp
 
 
 @delete(PATH, tags=TAG)
-async def give_up(house: Here, caller: Asker, upload_id: UploadId) -> None:
+async def give_up(house: Here, caller: Asker, upload_id: UploadPath) -> None:
     """Forget an upload."""
     await aside(partial(house.uploads.desk.remove, _own(house, caller, upload_id)))
 
 
 @patch(PATH, tags=TAG, responses=CONFLICT, request_max_body_size=None, operation_class=BytesOperation)
 async def go_on(
-    house: Here, caller: Asker, upload_id: UploadId, upload_offset: Offset, request: Request[Any, Any, Any]
+    house: Here, caller: Asker, upload_id: UploadPath, upload_offset: Offset, request: Request[Any, Any, Any]
 ) -> Response[UploadView]:
     """Append the body's bytes at `Upload-Offset`; the last ones complete the upload if the digest is right."""
     upload = _own(house, caller, upload_id)
