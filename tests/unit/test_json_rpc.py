@@ -489,6 +489,20 @@ def test_a_search_has_an_end() -> None:
         chain(Node(**refusing | {"eth_blockNumber": "0x8"})).commits(COMMIT.asset_cid)
 
 
+def test_a_search_beyond_the_head_finds_nothing_and_asks_nothing() -> None:
+    node = Node()
+    assert chain(node, first_block=8).commits(COMMIT.asset_cid) == ()
+    assert "eth_getLogs" not in node.asked
+
+
+@pytest.mark.parametrize(("last", "asked"), [(None, 7), (5, 5), (7, 7), (9, 7)])
+def test_a_search_ends_where_it_is_told_but_not_beyond_the_head(last: int | None, asked: int) -> None:
+    ends = []
+    node = Node(eth_getLogs=lambda query: ends.append(int(query["toBlock"], 16)) or [])
+    assert chain(node, first_block=2, last_block=last).commits(COMMIT.asset_cid) == ()
+    assert ends == [asked]
+
+
 def test_a_reader_has_no_key() -> None:
     reader = JsonRpcChain(Node(eth_getLogs=[log()]), SETTINGS, RECORDER)
     assert len(reader.commits(COMMIT.asset_cid)) == 1

@@ -50,8 +50,8 @@ class ChainSettings:
     """Which chain, and how it is used.
 
     ``contract`` is the EIP-55 address of an ERC-7053 contract, ``confirmations`` how many blocks on top make a block
-    final, ``fee_cap`` the most to pay for one unit of gas in wei. A search for commits begins at ``first_block`` and ends
-    at ``last_block``, where that is None at the head.
+    final, ``fee_cap`` the most to pay for one unit of gas in wei. A search for commits begins at ``first_block`` and
+    ends at ``last_block``, where that is None at the head.
     """
 
     chain_id: int
@@ -141,6 +141,8 @@ class JsonRpcChain:
 
     def _search(self, topics: tuple[bytes, ...], first: int, last: int) -> Iterator[LogReply]:
         """All blocks at once, or piece by piece where the node takes no such range."""
+        if first > last:  # somebody named a block that is not there yet
+            return
         try:
             yield from self._window(topics, first, last)
         except ChainRefusedError as refusal:
