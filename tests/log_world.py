@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from litestar import Litestar, Request, Response
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
@@ -69,7 +70,7 @@ class ListLog:
         return self.tree.subtree_roots(height, start, end)
 
 
-def application(routes: list[ControllerRouterHandler]) -> Litestar:
+def application(routes: Sequence[ControllerRouterHandler], **dependencies: Provide) -> Litestar:
     """The routes, with the errors that the node answers with."""
 
     def refuse(_: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -77,7 +78,8 @@ def application(routes: list[ControllerRouterHandler]) -> Litestar:
         body = msgspec.json.encode(problem)
         return Response(body, status_code=problem.status, media_type=problems.MEDIA_TYPE)
 
-    return Litestar(routes, exception_handlers={Exception: refuse, HTTPException: refuse}, openapi_config=None)
+    handlers: Any = {Exception: refuse, HTTPException: refuse}
+    return Litestar(list(routes), exception_handlers=handlers, dependencies=dependencies, openapi_config=None)
 
 
 @contextmanager

@@ -17,10 +17,9 @@ from litestar import Request, Response, get
 from litestar.types import ControllerRouterHandler
 
 from tallystick.api.ipfs_routes import RAW_TYPE, ipfs_routes
-from tallystick.node.blocks import Artifact, Blocks
+from tallystick.node.blocks import Blocks, Opener, Rights
 from tallystick.primitives import car, unixfs
 from tallystick.primitives.cids import Cid, Codec
-from tallystick.primitives.digests import sha256
 from tallystick.primitives.unixfs import CHUNK_BYTES, LINKS_MAX, FileTree, TreeBuilder
 from tests.demand import demand
 from tests.log_world import ListLog, application, entries_of, served
@@ -132,20 +131,21 @@ SIZE = 5 * CHUNK_BYTES + 17
 
 
 @pytest.fixture(scope="module")
-def blocks(tmp_path_factory: pytest.TempPathFactory) -> Blocks:
+def opener(tmp_path_factory: pytest.TempPathFactory) -> Opener:
     path = tmp_path_factory.mktemp("artifact") / "file"
     path.write_bytes(b"".join(stretch(SIZE)))
-    held = Artifact(sha256(path.read_bytes()), lambda: path.open("rb"))
-    return Blocks(LOG, artifacts=lambda: [held])
-
-
-def may_read(request: Request[Any, Any, Any], _digest: bytes) -> bool:
-    return request.headers.get("authorization") == f"Bearer {TOKEN}"
+    return lambda: path.open("rb")
 
 
 @pytest.fixture(scope="module")
-def gateway(blocks: Blocks) -> Iterator[str]:
-    with served(application([*ipfs_routes(blocks, may_read)])) as base:
+def gateway(opener: Opener) -> Iterator[str]:
+    """Whoever knows the word may read the one file."""
+
+    def file_of(request: Request[Any, Any, Any], root: Cid) -> Opener | None:
+        known = request.headers.get("authorization") == f"Bearer {TOKEN}"
+        return opener if known and root == tree_of(SIZE).root else None
+
+    with served(application([*ipfs_routes(Blocks(LOG), file_of=file_of)])) as base:
         yield base
 
 
@@ -168,11 +168,14 @@ def test_without_the_token_there_is_no_such_file(run: Node, gateway: str, tmp_pa
 
 
 @pytest.mark.parametrize("codec", [Codec.RAW, Codec.DAG_PB])
-def test_a_tampering_gateway_is_refused(run: Node, blocks: Blocks, tmp_path: Path, codec: Codec) -> None:
+def test_a_tampering_gateway_is_refused(run: Node, opener: Opener, tmp_path: Path, codec: Codec) -> None:
+    blocks, root = Blocks(LOG), tree_of(SIZE).root
+    rights = Rights(lambda _: False, lambda asked: opener if asked == root else None)
+
     @get("/ipfs/{cid:str}", sync_to_thread=True)
     def tampering(request: Request[Any, Any, Any]) -> Response[bytes]:
         name = Cid.parse(request.path_params["cid"])
-        found = blocks.find(name, lambda _: True)
+        found = blocks.find(name, rights)
         assert found is not None
         data = bytearray(found.data)
         data[-1] ^= name.codec is codec
@@ -180,7 +183,7 @@ def test_a_tampering_gateway_is_refused(run: Node, blocks: Blocks, tmp_path: Pat
 
     routes: list[ControllerRouterHandler] = [tampering]
     with served(application(routes)) as base:
-        told = run("fetch.mjs", base, tree_of(SIZE).root, tmp_path / "out", check=False)
+        told = run("fetch.mjs", base, root, tmp_path / "out", check=False)
     assert told.returncode != 0
     assert "hash mismatch" in told.stderr
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from litestar import Request
 from litestar.testing import TestClient
 
 from tallystick.api.ipfs_routes import CAR_ANSWER, CAR_TYPE, PROBE, PROBE_BYTES, RAW_TYPE, ipfs_routes
-from tallystick.node.blocks import Artifact, Blocks
+from tallystick.errors import VerificationError
+from tallystick.node.blocks import TREES_MAX, Blocks, Opener, Rights, tree_of
 from tallystick.primitives import car, unixfs
 from tallystick.primitives.cids import Cid, Codec, raw_cid
 from tallystick.primitives.digests import sha256
@@ -40,25 +41,30 @@ class Store:
         return self.held.get(digest)
 
 
-def may_read(request: Request[Any, Any, Any], digest: bytes) -> bool:
-    return request.headers.get("authorization") == OWNER["authorization"] and digest != sha256(b"another's")
+def owned(request: Request[Any, Any, Any]) -> bool:
+    return request.headers.get("authorization") == OWNER["authorization"]
+
+
+def may_read(request: Request[Any, Any, Any], _digest: bytes) -> bool:
+    return owned(request)
+
+
+def file_of(request: Request[Any, Any, Any], root: Cid) -> Opener | None:
+    return (lambda: io.BytesIO(FILE)) if owned(request) and root == TREE.root else None
 
 
 STORE = Store()
-FILES: dict[bytes, bytes] = {sha256(FILE): FILE, sha256(b"another's"): b"another's"}
 
 
-def artifacts() -> list[Artifact]:
-    def opener(data: bytes) -> BinaryIO:
-        return io.BytesIO(data)
-
-    return [Artifact(digest, lambda data=data: opener(data)) for digest, data in FILES.items()]
+def rights(path: Path, *roots: Cid) -> Rights:
+    """Of somebody who may read one file."""
+    return Rights(lambda _: False, lambda root: (lambda: path.open("rb")) if root in roots else None)
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Any]]:
-    blocks = Blocks(LOG, STORE, artifacts)
-    with TestClient(application(ipfs_routes(blocks, may_read))) as client:
+    blocks = Blocks(LOG, STORE)
+    with TestClient(application(ipfs_routes(blocks, may_read, file_of))) as client:
         yield client
 
 
@@ -196,7 +202,7 @@ def test_a_blob_is_there_for_its_owner_only(client: TestClient[Any]) -> None:
 
 
 def test_nobody_reads_what_is_not_public_unless_a_rule_says_so() -> None:
-    with TestClient(application(ipfs_routes(Blocks(LOG, STORE, artifacts)))) as client:
+    with TestClient(application(ipfs_routes(Blocks(LOG, STORE)))) as client:
         for name in (raw_cid(sha256(BLOB)), str(TREE.root)):
             assert client.get(f"/ipfs/{name}?format=raw", headers=OWNER).status_code == 404
         assert client.get(f"/ipfs/{ENTRY}?format=raw").status_code == 200
@@ -225,27 +231,53 @@ def test_a_delivered_file_is_read_block_by_block(client: TestClient[Any]) -> Non
     assert client.get(f"/ipfs/{Cid.of(Codec.RAW, b'another')}?format=raw", headers=OWNER).status_code == 404
 
 
+def test_a_leaf_is_not_known_before_its_root() -> None:
+    asked: list[Cid] = []
+
+    def note(_: Request[Any, Any, Any], root: Cid) -> Opener | None:
+        asked.append(root)
+        return (lambda: io.BytesIO(FILE)) if root == TREE.root else None
+
+    leaf = Cid.of(Codec.RAW, FILE[:CHUNK_BYTES])
+    with TestClient(application(ipfs_routes(Blocks(LOG), file_of=note))) as client:
+        assert client.get(f"/ipfs/{leaf}?format=raw").status_code == 404
+        assert asked == [leaf]
+        assert client.get(f"/ipfs/{TREE.root}?format=raw").status_code == 200
+        assert client.get(f"/ipfs/{leaf}?format=raw").status_code == 200
+
+
 def test_a_file_that_changed_or_went_away_has_no_blocks(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(FILE)
-    held = [Artifact(sha256(FILE), lambda: path.open("rb"))]
-    blocks = Blocks(LOG, artifacts=lambda: held)
+    blocks, mine = Blocks(LOG), rights(path, TREE.root)
     leaf = Cid.of(Codec.RAW, FILE[:CHUNK_BYTES])
-    found = blocks.find(leaf, lambda _: True)
+    whole = blocks.find(TREE.root, mine)
+    assert whole is not None
+    found = blocks.find(leaf, mine)
     assert found is not None
     assert found.data == FILE[:CHUNK_BYTES]
-    whole = blocks.find(TREE.root, lambda _: True)
-    assert whole is not None
+    assert blocks.find(leaf, rights(path)) is None  # the tree is known, the right to it is asked for again
     path.write_bytes(bytes([FILE[0] ^ 1]) + FILE[1:])
-    assert blocks.find(leaf, lambda _: True) is None
+    assert blocks.find(leaf, mine) is None
+    assert Blocks(LOG).find(TREE.root, mine) is None
     stream = whole.car()
     next(stream)
     next(stream)
-    with pytest.raises(Exception, match="block: expected"):
+    with pytest.raises(VerificationError, match="block: expected"):
         next(stream)
     path.unlink()
-    assert blocks.find(leaf, lambda _: True) is None
-    assert Blocks(LOG, artifacts=lambda: held).find(TREE.root, lambda _: True) is None
+    assert blocks.find(leaf, mine) is None
+    assert Blocks(LOG).find(TREE.root, mine) is None
+
+
+def test_few_trees_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    blocks = Blocks(LOG)
+    for number in range(TREES_MAX + 3):
+        path.write_bytes(b"%d" % number)
+        root = Cid.of(Codec.RAW, b"%d" % number)
+        assert blocks.find(root, rights(path, root)) is not None
+    assert len(blocks._trees) == TREES_MAX
 
 
 def test_a_node_within_a_large_file_heads_a_car_of_its_part(tmp_path: Path) -> None:
@@ -254,10 +286,11 @@ def test_a_node_within_a_large_file_heads_a_car_of_its_part(tmp_path: Path) -> N
         file.truncate(size)
         file.seek(size - 5)
         file.write(b"12345")
-    held = Artifact(b"large", lambda: path.open("rb"))
-    blocks = Blocks(LOG, artifacts=lambda: [held])
-    last = next(place for place in blocks.tree(held).places() if place.offset == size - 5)
-    found = blocks.find(last.cid, lambda _: True)
+    tree = tree_of(lambda: path.open("rb"))
+    blocks, mine = Blocks(LOG), rights(path, tree.root)
+    assert blocks.find(tree.root, mine) is not None
+    last = next(place for place in tree.places() if place.offset == size - 5)
+    found = blocks.find(last.cid, mine)
     assert found is not None
     data = b"".join(found.car())
     assert len(data) == car.length(found.cid, found.sizes())

@@ -88,6 +88,7 @@ TABLE: Final[Mapping[Route, Rule]] = MappingProxyType(
         ("GET", "/api/v1/jobs/{job_id}/entries"): REQUESTER,
         ("GET", "/api/v1/jobs/{job_id}/files/{kind}"): REQUESTER,
         ("HEAD", "/api/v1/jobs/{job_id}/files/{kind}"): REQUESTER,
+        ("GET", "/api/v1/jobs/{job_id}/files/{kind}/cid"): REQUESTER,
         ("GET", "/api/v1/accounts/{address}"): PUBLIC,
         ("POST", "/api/v1/transactions"): ANYBODY,
         ("POST", "/api/v1/faucet"): PROVIDER,
@@ -108,7 +109,6 @@ TABLE: Final[Mapping[Route, Rule]] = MappingProxyType(
         (SOCKET, "/worker"): PUBLIC,
         # The log to the world: api/log_routes.py and api/ipfs_routes.py.
         ("GET", "/log/{path}"): PUBLIC,
-        ("HEAD", "/log/{path}"): PUBLIC,
         ("HEAD", "/log/{path}"): PUBLIC,
         ("GET", "/api/v1/log"): PUBLIC,
         ("GET", "/api/v1/log/consistency"): PUBLIC,

@@ -26,7 +26,7 @@ from tallystick.api.callers import ConnectionScope, header
 from tallystick.api.log_routes import IMMUTABLE, OPEN, also, bytes_by_range
 from tallystick.api.ranges import answer_bytes, choose
 from tallystick.errors import AbsentError, UsageError
-from tallystick.node.blocks import Block, Blocks
+from tallystick.node.blocks import Block, Blocks, Opener, Rights
 from tallystick.primitives import car
 from tallystick.primitives.cids import Cid
 
@@ -40,7 +40,9 @@ PRIVATE: Final = "private, max-age=31536000, immutable"
 BOTH: Final = f"add ?format=raw (one block) or ?format=car, or Accept: {RAW_TYPE} or {CAR_TYPE}"
 
 MayRead = Callable[[Request[Any, Any, Any], bytes], bool]
-"""Tells whether a request's caller may read a blob or file, by its SHA-256; called in a thread."""
+"""Tells whether a request's caller may read a blob, by its SHA-256; called in a thread."""
+FileOf = Callable[[Request[Any, Any, Any], Cid], Opener | None]
+"""Gives the file of a UnixFS root where the request's caller may read it; called in a thread."""
 CidText = Annotated[str, PathParameter(description="CIDv1 in base32", max_length=80)]
 
 
@@ -66,7 +68,11 @@ def nobody(_request: Request[Any, Any, Any], _digest: bytes) -> bool:
     return False
 
 
-def ipfs_routes(blocks: Blocks, may_read: MayRead = nobody) -> list[HTTPRouteHandler]:
+def no_file(_request: Request[Any, Any, Any], _root: Cid) -> None:
+    """Know of no file."""
+
+
+def ipfs_routes(blocks: Blocks, may_read: MayRead = nobody, file_of: FileOf = no_file) -> list[HTTPRouteHandler]:
     """Return the handler of the gateway."""
 
     @route(
@@ -87,7 +93,8 @@ def ipfs_routes(blocks: Blocks, may_read: MayRead = nobody) -> list[HTTPRouteHan
         if cid == PROBE:
             return _probe(facts, wish)
         name = Cid.parse(cid)
-        found = await aside(lambda: blocks.find(name, partial(may_read, request)))
+        rights = Rights(partial(may_read, request), partial(file_of, request))
+        found = await aside(partial(blocks.find, name, rights))
         if found is None:
             raise AbsentError(f"there is no block {cid} here, or not for these credentials")
         return _car(facts, found, wish) if wish.car else _raw(facts, found)

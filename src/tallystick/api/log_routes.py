@@ -55,7 +55,7 @@ ReceiptName = Annotated[str, PathParameter(description="NID (`bafkrei…`) or tx
 Size = Annotated[int, QueryParameter(ge=0, le=INTEGER_MAX)]
 
 
-class ReceiptView(msgspec.Struct, frozen=True, omit_defaults=True):
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """An entry of the log, its place, and its two names; ``entry`` is canonical JSON, so it can be hashed again."""
 
     index: int
@@ -110,7 +110,7 @@ def _file_routes(source: LogSource) -> list[HTTPRouteHandler]:
 
 def _receipt_routes(source: LogSource, custodial: Custodial | None) -> list[HTTPRouteHandler]:
     @get("/api/v1/receipts/{name:str}", tags=TAG)
-    async def receipt(name: ReceiptName) -> Response[ReceiptView]:
+    async def receipt(name: ReceiptName) -> Response[Receipt]:
         """Return an entry by its NID or its txHash."""
         view = await aside(lambda: _receipt(source, custodial, name))
         return Response(view, headers={"cache-control": SHORT, **OPEN})
@@ -204,12 +204,12 @@ def _find(source: LogSource, name: str) -> int:
     return index
 
 
-def _receipt(source: LogSource, custodial: Custodial | None, name: str) -> ReceiptView:
+def _receipt(source: LogSource, custodial: Custodial | None, name: str) -> Receipt:
     index = _find(source, name)
     entry = source.entry(index)
     digest, fields = sha256(entry), msgspec.json.decode(entry)
     held = None if custodial is None else custodial(str(fields["sender"]))
-    return ReceiptView(index, raw_cid(digest), f"0x{digest.hex()}", leaf_hash(entry).hex(), fields, held)
+    return Receipt(index, raw_cid(digest), f"0x{digest.hex()}", leaf_hash(entry).hex(), fields, held)
 
 
 def _proof(source: LogSource, name: str) -> tuple[int, str]:

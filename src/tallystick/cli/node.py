@@ -36,6 +36,8 @@ class Wanted:
     require_auth: bool
     tls_cert: Path | None
     tls_key: Path | None
+    heartbeat: float
+    lease: float
 
 
 def start(wanted: Wanted, *, as_json: bool) -> int:
@@ -97,6 +99,8 @@ def _serve(home: Home, tokens: Tokens, journal: Journal, *, require_auth: bool, 
     from tallystick.adapters.tiles import FolderTiles
     from tallystick.api.application import application
     from tallystick.api.blobs import may_read
+    from tallystick.api.file_roots import ROUTES as FILE_ROOTS
+    from tallystick.api.file_roots import file_of
     from tallystick.api.house import furnish
     from tallystick.api.ipfs_routes import ipfs_routes
     from tallystick.api.log_routes import log_routes
@@ -112,8 +116,17 @@ def _serve(home: Home, tokens: Tokens, journal: Journal, *, require_auth: bool, 
     settings = Settings(folder=home.path, home=home.path, require_auth=require_auth)
     house = furnish(settings, host, tokens, (home.path / TRUST_FILE).read_bytes, journal)
     source = EngineLog(home.engine, host.book.lock, FolderTiles(home.path / LOG_FOLDER).read)
-    gateway = ipfs_routes(Blocks(source, home.node.ports.blobs), partial(may_read, house))
-    return application(house, [*log_routes(source), *gateway])
+    gateway = ipfs_routes(Blocks(source, home.node.ports.blobs), partial(may_read, house), partial(file_of, house))
+    receipts = log_routes(source, partial(_holds_key_of, home, tokens))
+    return application(house, [*receipts, *gateway, *FILE_ROOTS])
+
+
+def _holds_key_of(home: Home, tokens: Tokens, sender: str) -> bool:
+    """Tell whether a sender's key is one that this home keeps for an account, its own or a token's."""
+    from tallystick.node.identity import HOME_ACCOUNT
+
+    accounts = {HOME_ACCOUNT, *(record.account for _, record in tokens.every())}
+    return any(home.identity.account(name).public.hex() == sender for name in accounts)
 
 
 def _host(home: Home, journal: Journal) -> Host:

@@ -1,14 +1,16 @@
 """Blocks by CID: entries of the log, blobs by their own digest, and delivered files by the root of their UnixFS tree.
 
-Entries are everybody's; blobs and files belong to whom ``may`` says, and to everybody else they do not exist. A file's
-tree is made when somebody who may read it asks for a block that stands nowhere else; it is kept without its leaves.
+Entries are everybody's; blobs and files belong to whom the asker's ``Rights`` say, and to everybody else they do not
+exist. A file's tree is made when its root is asked for, which comes before every other block; a few are kept, without
+their leaves.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from tallystick.errors import VerificationError
@@ -19,8 +21,19 @@ from tallystick.primitives.unixfs import FileTree, Place, TreeBuilder
 
 PIECE_BYTES: Final = 1 << 18
 
-May = Callable[[bytes], bool]
-"""Tells whether the asker may read what has this SHA-256."""
+TREES_MAX: Final = 64
+"""So many files may be fetched block by block at one time before one of them has to be read again."""
+
+Opener = Callable[[], BinaryIO]
+"""Opens a file; ``OSError`` when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What one asker may read: ``blob`` by SHA-256, ``file`` by the root of its tree (None: it may not, or none is)."""
+
+    blob: Callable[[bytes], bool]
+    file: Callable[[Cid], Opener | None]
 
 
 class ReadableBlobs(Protocol):
@@ -32,21 +45,13 @@ class ReadableBlobs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Artifact:
-    """A delivered file: the SHA-256 of its bytes, and how to open it (``OSError`` when it is gone)."""
-
-    digest: bytes
-    open: Callable[[], BinaryIO]
-
-
-@dataclass(frozen=True, slots=True)
 class Block:
     """One block, and what lies below it; ``public`` says that everybody may know of it."""
 
     cid: Cid
     data: bytes
     public: bool = False
-    file: tuple[Artifact, FileTree, Place] | None = field(default=None, repr=False)
+    file: tuple[Opener, FileTree, Place] | None = field(default=None, repr=False)
 
     def sizes(self) -> Iterator[int]:
         """Yield the sizes of the blocks in the order of a CAR."""
@@ -65,8 +70,8 @@ class Block:
         if self.file is None:
             yield from car.write(self.cid, [(self.cid, self.data)])
             return
-        artifact, tree, start = self.file
-        with artifact.open() as file:
+        opener, tree, start = self.file
+        with opener() as file:
             file.seek(start.offset)
             yield from car.write(self.cid, tree.blocks(file.read, start))
 
@@ -74,68 +79,73 @@ class Block:
 class Blocks:
     """Finds blocks; any thread may ask."""
 
-    def __init__(
-        self,
-        log: LogSource,
-        blobs: ReadableBlobs | None = None,
-        artifacts: Callable[[], Iterable[Artifact]] = tuple,
-    ) -> None:
-        """Look into the log, then into blobs, then into the files that ``artifacts`` names at the moment."""
-        self._log, self._blobs, self._artifacts = log, blobs, artifacts
-        self._trees: dict[bytes, FileTree] = {}
+    def __init__(self, log: LogSource, blobs: ReadableBlobs | None = None) -> None:
+        """Look into the log, then into blobs, then into files."""
+        self._log, self._blobs = log, blobs
+        self._trees: dict[Cid, FileTree] = {}
         self._lock = threading.Lock()
 
-    def find(self, cid: Cid, may: May) -> Block | None:
+    def find(self, cid: Cid, rights: Rights) -> Block | None:
         """Return a block, None where there is none that the asker may know of."""
         if cid.codec is Codec.RAW:
             index = self._log.index_of(cid.digest)
             if index is not None:
                 return Block(cid, self._log.entry(index), public=True)
-            if self._blobs is not None and may(cid.digest):
-                data = self._blobs.get(cid.digest)
-                if data is not None:
-                    return Block(cid, data)
-        return self._in_a_file(cid, may)
-
-    def tree(self, artifact: Artifact) -> FileTree:
-        """Return the tree of a file, made once; reading a gigabyte takes about a second.
-
-        Raises:
-            VerificationError: the file is not the one that was delivered.
-        """
+            data = self._blobs.get(cid.digest) if self._blobs is not None and rights.blob(cid.digest) else None
+            if data is not None:
+                return Block(cid, data)
         with self._lock:
-            held = self._trees.get(artifact.digest)
-            if held is None:
-                held = self._trees[artifact.digest] = _tree_of(artifact)
-            return held
+            held = list(self._trees)
+        found = (self._in_file(root, cid, rights) for root in (cid, *held))
+        return next((block for block in found if block is not None), None)
 
-    def _in_a_file(self, cid: Cid, may: May) -> Block | None:
-        """Look into every file that the asker may read; one that is gone or changed has no blocks."""
-        for artifact in self._artifacts():
-            if not may(artifact.digest):
-                continue
-            try:
-                tree = self.tree(artifact)
-                place = tree.find(cid)
-                if place is not None:
-                    return Block(cid, _read(artifact, tree, place), file=(artifact, tree, place))
-            except (OSError, VerificationError):
-                continue
-        return None
+    def _in_file(self, root: Cid, cid: Cid, rights: Rights) -> Block | None:
+        """Look into the file with this root; one that is gone, or another by now, has no blocks."""
+        opener = rights.file(root)
+        if opener is None:
+            return None
+        try:
+            tree = self._tree(root, opener)
+            place = tree.find(cid)
+            return None if place is None else Block(cid, _read(opener, tree, place), file=(opener, tree, place))
+        except (OSError, VerificationError):
+            return None
+
+    def _tree(self, root: Cid, opener: Opener) -> FileTree:
+        with self._lock:
+            held = self._trees.pop(root, None)
+        tree = tree_of(opener) if held is None else held
+        if tree.root != root:
+            raise VerificationError("root of the file", expected=root, actual=tree.root)
+        with self._lock:
+            self._trees[root] = tree
+            while len(self._trees) > TREES_MAX:
+                del self._trees[next(iter(self._trees))]
+        return tree
 
 
-def _tree_of(artifact: Artifact) -> FileTree:
+def opener_of(path: Path) -> Opener:
+    """Return what opens the file under a path."""
+
+    def opened() -> BinaryIO:
+        return path.open("rb")
+
+    return opened
+
+
+def tree_of(opener: Opener) -> FileTree:
+    """Return the tree of a file; a gigabyte takes about a second. Raises ``OSError`` when it cannot be read."""
     builder = TreeBuilder()
-    with artifact.open() as file:
+    with opener() as file:
         while piece := file.read(PIECE_BYTES):
             builder.update(piece)
     return builder.finish()
 
 
-def _read(artifact: Artifact, tree: FileTree, place: Place) -> bytes:
+def _read(opener: Opener, tree: FileTree, place: Place) -> bytes:
     if place.height:
         return tree.node(place)
-    with artifact.open() as file:
+    with opener() as file:
         file.seek(place.offset)
         data = file.read(place.length)
     place.cid.check(data)
