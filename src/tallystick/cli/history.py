@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tallystick.errors import IncompleteError, MalformedError, TooLargeError, UsageError
 
 if TYPE_CHECKING:
+    from tallystick.audit.anchors import Inquiry
     from tallystick.audit.findings import Report
     from tallystick.audit.trust import Trust
 
@@ -38,8 +39,8 @@ def folders_of(paths: Sequence[Path]) -> list[Path]:
     return folders
 
 
-def verify_log(folder: Path, trust: Trust) -> Report:
-    """Check the log in a folder.
+def verify_log(folder: Path, trust: Trust, inquiry: Inquiry | None = None) -> Report:
+    """Check the log in a folder; ``inquiry`` is a chain to be asked for its newest anchor.
 
     Raises:
         UsageError: its checkpoint or genesis cannot be read.
@@ -59,7 +60,7 @@ def verify_log(folder: Path, trust: Trust) -> Report:
     if checkpoint is None or genesis is None:
         missing = CHECKPOINT_PATH if checkpoint is None else GENESIS_FILE
         raise IncompleteError(f"incomplete: {folder} holds no {missing}, which every log shows beside its tiles")
-    return verify_history(ShownLog(genesis, checkpoint, fetch), trust)
+    return verify_history(ShownLog(genesis, checkpoint, fetch), trust, inquiry)
 
 
 def read(path: Path, bytes_max: int) -> bytes | None:

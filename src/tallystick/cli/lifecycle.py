@@ -188,6 +188,8 @@ def _describe_step(payload: say.Payload) -> str:
             said = f"output of {width} x {height}"
         case say.JobFailed(error_code=code):
             said = code.value
+        case say.Anchored(size=size, chain=chain):
+            said = f"{count(size, 'entry', 'entries')} on {chain}"
     return said
 
 

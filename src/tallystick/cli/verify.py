@@ -1,6 +1,7 @@
 """`tally verify PATH…`: takes what was shown, a job's files or a whole log, and the pins; prints the numbered findings.
 
-Exit 0 holds, 1 does not hold, 2 cannot tell: malformed, incomplete, or wrong usage. Takes no lock, needs no network.
+Exit 0 holds, 1 does not hold, 2 cannot tell: malformed, incomplete, or wrong usage. Takes no lock, and needs no network
+unless it is told whom to ask.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tallystick.cli.telling import BUNDLE, EXIT_CANNOT_TELL, EXIT_DOES_NOT_HOLD,
 from tallystick.errors import MalformedError, TallyError, TooLargeError, UsageError
 
 if TYPE_CHECKING:
+    from tallystick.audit.anchors import Inquiry
     from tallystick.audit.bundle import Bundle
     from tallystick.audit.files import Credentials, Pictures
     from tallystick.audit.findings import Report
@@ -54,6 +56,15 @@ class _Pile:
 
 
 @dataclass(frozen=True, slots=True)
+class _Means:
+    """What an audit is made with: the pins, whether blocks are run again, and the chain that is asked."""
+
+    trust: Trust
+    recompute: bool = False
+    inquiry: Inquiry | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Case:
     """One bundle and the files that belong to it."""
 
@@ -77,15 +88,25 @@ def verify(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Run every block again; INPUT must be among the paths.")
     ] = False,
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", metavar="URL", help="Ask this chain's node for the anchors (JSON-RPC).")
+    ] = None,
+    confirmations: Annotated[
+        int | None,
+        typer.Option("--confirmations", min=0, metavar="N", help="With --rpc: blocks on top that count; default 12."),
+    ] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON, one document per bundle or log.")
     ] = False,
 ) -> None:
-    """Check a result, or a whole log, alone and offline: exit 0 holds, 1 does not hold, 2 cannot tell."""
+    """Check a result, or a whole log, alone and offline: exit 0 holds, 1 does not hold, 2 cannot tell.
+
+    Only --rpc asks anybody: the node of the chain on which it is anchored.
+    """
     from tallystick.cli.exits import explain, hang_up
 
     try:
-        ended = _verify(paths, trust, recompute=recompute, json_=json_)
+        ended = _verify(paths, trust, recompute=recompute, asked=(rpc, confirmations), json_=json_)
     except OSError as error:  # nobody reads it, or no more can be written: whatever was found was not told
         if not isinstance(error, BrokenPipeError):
             tell(f"cannot tell: the answer cannot be written: {explain(error)}")
@@ -94,7 +115,9 @@ def verify(
     raise typer.Exit(ended)
 
 
-def _verify(paths: Sequence[Path], trust: Path | None, *, recompute: bool, json_: bool) -> int:
+def _verify(
+    paths: Sequence[Path], trust: Path | None, *, recompute: bool, asked: tuple[str | None, int | None], json_: bool
+) -> int:
     """Print every answer; return the exit code that they add up to."""
     from tallystick.cli.history import folders_of
 
@@ -104,12 +127,13 @@ def _verify(paths: Sequence[Path], trust: Path | None, *, recompute: bool, json_
         files = [path for path in paths if path not in logs]
         if recompute and not files:
             raise UsageError("--recompute runs the blocks of one job again, and a log has none: add OUT and INPUT")
+        means = _Means(pins, recompute, _inquiry(*asked))
         pile = _with_neighbours(_sorted(files)) if files else _Pile()
     except TallyError as error:
         complain(error, json_=json_)
         return EXIT_CANNOT_TELL
     codes, several = set(), len(pile.bundles) + len(logs) > 1
-    for path, answer in sorted(_answers(logs, pile, pins, recompute=recompute), key=_given(paths)):
+    for path, answer in sorted(_answers(logs, pile, means), key=_given(paths)):
         name = str(path) if several and path is not None else ""
         told = answer()
         if isinstance(told, TallyError):
@@ -157,7 +181,22 @@ def examine(paths: Sequence[Path], trust: Path, *, recompute: bool = False) -> R
     _, case = next(_cases(_with_neighbours(_sorted(paths)), recompute=recompute))
     if isinstance(case, TallyError):
         raise case
-    return _answer(case, pins, recompute=recompute)
+    return _answer(case, _Means(pins, recompute))
+
+
+def _inquiry(rpc: str | None, confirmations: int | None) -> Inquiry | None:
+    """Return the chain that is asked, None where nobody is.
+
+    Raises:
+        UsageError: the URL is none, or there is none.
+    """
+    if rpc is None:
+        if confirmations is not None:
+            raise UsageError("--confirmations says after how many blocks a chain is believed: name it with --rpc URL")
+        return None
+    from tallystick.cli.chains import inquiry_of
+
+    return inquiry_of(rpc, confirmations)
 
 
 def _pins(path: Path | None) -> tuple[Trust, str]:
@@ -280,17 +319,17 @@ def _belongs(file: _File, bundle_file: _File, bundle: Bundle) -> bool:
     return sha256(file.data).hex() in {shown.artifact.value, shown.sidecar.value}
 
 
-def _answers(logs: Sequence[Path], pile: _Pile, trust: Trust, *, recompute: bool) -> Iterator[tuple[Path | None, _Ask]]:
+def _answers(logs: Sequence[Path], pile: _Pile, means: _Means) -> Iterator[tuple[Path | None, _Ask]]:
     """Yield what answers for every log and every bundle, under its path; what is asked last is judged last."""
     from tallystick.cli.history import verify_log
 
     for log in logs:
-        yield log, partial(_told, partial(verify_log, log, trust))
-    for path, case in _cases(pile, recompute=recompute):
+        yield log, partial(_told, partial(verify_log, log, means.trust, means.inquiry))
+    for path, case in _cases(pile, recompute=means.recompute):
         if isinstance(case, TallyError):
             yield path, partial(_itself, case)
         else:
-            yield path, partial(_told, partial(_answer, case, trust, recompute=recompute))
+            yield path, partial(_told, partial(_answer, case, means))
 
 
 def _itself(error: TallyError) -> Report | TallyError:
@@ -305,13 +344,20 @@ def _told(check: Callable[[], Report]) -> Report | TallyError:
         return error
 
 
-def _answer(case: _Case, trust: Trust, *, recompute: bool) -> Report:
+def _answer(case: _Case, means: _Means) -> Report:
     from tallystick.audit.files import sort_pictures
     from tallystick.audit.verify import Shown, verify_bundle
 
     output, source = sort_pictures(case.bundle, case.pictures, _decode)
     shown = Shown(case.file.data, output, case.sidecar, source)
-    return verify_bundle(shown, trust, decode=_decode, credentials=_credentials(trust), recompute=recompute)
+    return verify_bundle(
+        shown,
+        means.trust,
+        decode=_decode,
+        credentials=_credentials(means.trust),
+        recompute=means.recompute,
+        inquiry=means.inquiry,
+    )
 
 
 def _decode(data: bytes) -> Raster:

@@ -239,15 +239,17 @@ class Anchoring:
         target, flying = self._drawer.target(), self.state.phase not in RESTING
         outbox = self.state.outbox if flying else None
         calls = () if outbox is None else outbox.calls
+        newest = newest_anchor(self._book, self.chain_name)
+        contract = target.contract if self._chain is None else self._chain.contract
         return Status(
             chain=self.chain_name,
-            contract=target.contract if self._chain is None else self._chain.contract,
+            contract=newest.payload.contract if contract is None and newest is not None else contract,
             recorder=self._chains.recorder,
             embedded=target.rpc is None,
             policy=str(self._drawer.policy()),
             phase=self.state.phase,
             waiting=self.backlog().entries,
-            newest=newest_anchor(self._book, self.chain_name),
+            newest=newest,
             size=None if outbox is None else _checkpoint(outbox).size,
             nonce=calls[-1].nonce if calls else None,
             variants=len(calls),
