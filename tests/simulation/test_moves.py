@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.commitment import Commitment, Output, Place
+from tallystick.job import Placement
 from tallystick.ledger import payloads as say
 from tallystick.ledger.holding import MOVES_MAX
 from tallystick.ledger.states import JobPhase
@@ -36,16 +37,17 @@ HEADER: Final = bytes(32)
 
 
 @cache
-def ordered(operators: int, duplicates: int) -> World:
+def ordered(operators: int, placement: Placement) -> World:
     """A world whose job is ordered from four workers and not begun."""
+    duplicates = {} if placement is Placement.HIDDEN else {"duplicates": 250_000}
     world = World(0, executor=KERNEL)
-    world.accept(PICTURE, block=8, workers=4, operators=operators, duplicates=duplicates)
+    world.accept(PICTURE, block=8, workers=4, operators=operators, placement=placement, **duplicates)
     return world
 
 
-def started(operators: int = 1, duplicates: int = 250_000, moves: tuple[Move, ...] = ()) -> Coordinator:
+def started(operators: int = 1, placement: Placement = Placement.SPREAD, moves: tuple[Move, ...] = ()) -> Coordinator:
     """The coordinator of that job, whose micro jobs are handed out."""
-    world = ordered(operators, duplicates)
+    world = ordered(operators, placement)
     job = world.book.job(JOB)
     assert job is not None
     machine = world.node.coordinator(JOB, job)
@@ -251,8 +253,8 @@ def test_a_restart_knows_who_holds_what_and_who_held_it() -> None:
 class Turmoil:
     """Random losses, refusals, roots and restarts; who saw what is counted here by hand."""
 
-    def __init__(self, operators: int, history: int) -> None:
-        self.rng, self.machine = random.Random(history), started(operators)
+    def __init__(self, operators: int, placement: Placement, history: int) -> None:
+        self.rng, self.machine = random.Random(history), started(operators, placement)
         self.operators = [place.operator for place in self.machine.spec.pool]
         self.saw = [{self.operators[each.seat]} for each in self.machine.plan.microjobs]
         self.waiting: list[say.MicroJobReassigned] = []
@@ -281,9 +283,14 @@ class Turmoil:
 
 
 @settings(max_examples=100)
-@given(operators=st.sampled_from([1, 2, 4]), history=st.integers(0, 2**32))
-def test_whatever_is_lost_in_whatever_order_no_operator_ever_sees_both_executions(operators: int, history: int) -> None:
-    turmoil = Turmoil(operators, history)
+@given(
+    pool=st.sampled_from([(1, Placement.SPREAD), (2, Placement.SPREAD), (4, Placement.SPREAD), (4, Placement.HIDDEN)]),
+    history=st.integers(0, 2**32),
+)
+def test_whatever_is_lost_in_whatever_order_no_operator_ever_sees_both_executions(
+    pool: tuple[int, Placement], history: int
+) -> None:
+    turmoil = Turmoil(*pool, history)
     for _ in range(60):
         turmoil.happen()
     for index, saw in enumerate(turmoil.saw):
@@ -292,8 +299,9 @@ def test_whatever_is_lost_in_whatever_order_no_operator_ever_sees_both_execution
             assert not saw & turmoil.saw[twin]
 
 
-def test_such_turmoil_moves_work_between_operators() -> None:
-    turmoils = [Turmoil(4, history) for history in range(20)]
+@pytest.mark.parametrize("placement", [Placement.SPREAD, Placement.HIDDEN])
+def test_such_turmoil_moves_work_between_operators(placement: Placement) -> None:
+    turmoils = [Turmoil(4, placement, history) for history in range(20)]
     for turmoil in turmoils:
         for _ in range(60):
             turmoil.happen()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tallystick.job import PPM
+from tallystick.job import PPM, Placement
 from tallystick.ledger import payloads as say
 from tallystick.ledger.holding import MOVES_MAX
 from tallystick.simulation.disk import PowerCut
@@ -96,6 +96,17 @@ def test_copies_that_stay_apart_let_most_lost_work_be_moved() -> None:
         moved += len(moves(world))
         lost += len(world.payloads(say.UploadsClosed)[0].missing)
     assert moved > lost
+
+
+@pytest.mark.parametrize("seat", range(4))
+def test_what_hides_stays_hidden_from_those_it_checks_whoever_leaves(seat: int) -> None:
+    moved = 0
+    for seed in range(4):
+        world = left({seat: Leave()}, seed, operators=4, workers=4, placement=Placement.HIDDEN)
+        moved += len(moves(world))
+        assert pixels(world.output()) == right_pixels()
+        assert_at_rest(world)
+    assert moved > 0
 
 
 def test_several_leave_one_after_the_other() -> None:

@@ -133,7 +133,7 @@ def test_an_optional_field_has_one_spelling_too() -> None:
 
 def test_every_type_has_a_name_and_gas() -> None:
     assert set(GAS) == set(PAYLOAD_TYPES)
-    assert len(PAYLOAD_TYPES) == 22
+    assert len(PAYLOAD_TYPES) == 23
     assert gas_of(ENTRY) == 21_000
     assert (GAS["SUBMIT_RESULT"], GAS["StakeDeposited"], GAS["BlockHeader"]) == (80_000, 40_000, 0)
 
