@@ -286,9 +286,8 @@ class Node:
         found = {}
         for key in self.ports.store.private_keys(prefix):
             kept = self.ports.store.private(key)
-            outputs = () if kept is None else parse_delivery(kept)
-            if outputs:  # none where a micro job was taken from who delivered them
-                found[int(key.removeprefix(prefix))] = outputs
+            if kept is not None:
+                found[int(key.removeprefix(prefix))] = parse_delivery(kept)
         return found
 
     def _opened(self, job_id: str, job: Job) -> dict[int, tuple[Opening, ...] | None]:
