@@ -62,8 +62,7 @@ class Lines:
 
     async def unless_closing(self, business: Awaitable[T]) -> T | None:
         """Return what a business gives, or None when the node stops first; the business is cancelled then."""
-        task = asyncio.ensure_future(business)
-        stop = asyncio.ensure_future(self._closing.wait())
+        task, stop = asyncio.create_task(_awaited(business)), asyncio.create_task(self._closing.wait())
         try:
             await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
@@ -71,3 +70,8 @@ class Lines:
             for each in (task, stop):
                 each.cancel()
             await asyncio.gather(task, stop, return_exceptions=True)
+
+
+async def _awaited(business: Awaitable[T]) -> T:
+    """Make a coroutine of whatever can be awaited: the server's own futures are none that asyncio could gather."""
+    return await business

@@ -95,6 +95,7 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = MappingProxyType(
 
 QUIET: Final = "the node cannot do this now; nothing was acknowledged"
 INTERNAL: Final = "a bug in this node; its log tells more under the request_id"
+_EXPECTED: Final = (errors.ClosingError, errors.BlockFullError, errors.UnmatchedError)
 _UNEXPLAINED: Final = (errors.HomeError, errors.KeystoreError, errors.StoreError, errors.ChainError)
 
 
@@ -113,7 +114,7 @@ def explain(error: Exception, secrets: tuple[str, ...] = ()) -> str:
     status, _ = classify(error)
     if isinstance(error, _UNEXPLAINED):
         text = QUIET
-    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.BlockFullError):
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _EXPECTED):
         text = INTERNAL
     elif isinstance(error, HTTPException):
         text = "the body is not JSON" if error.detail == NOT_JSON else error.detail
@@ -177,7 +178,7 @@ class Refusals:
         """Return the answer to an error."""
         request_id = str(request.scope.get("state", {}).get("request_id", ""))
         status, _ = classify(error)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, _EXPECTED):
             self._journal.failure(request_id, error)
         problem = describe(error, request_id, self._secrets)
         return Response(problem, status_code=status, headers=headers_of(error), media_type=MEDIA_TYPE)

@@ -10,7 +10,7 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +30,9 @@ HEAD_TIMEOUT_MS: Final = 10_000
 CONNECTIONS_MAX: Final = 16_384
 """Granian's ``backpressure``: beyond it connections wait; idle workers hold one each."""
 BACKLOG: Final = 1024
-LINES_SECONDS: Final = 0.7
-SERVER_SECONDS: Final = 0.7
+LINES_SECONDS: Final = 0.5
+SERVER_SECONDS: Final = 0.5
+LEFT_SECONDS: Final = 0.2
 POLL_SECONDS: Final = 0.02
 STARTS_WITHIN: Final = 15.0
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -85,9 +86,24 @@ def run(edge: Edge, address: Address, tls: Tls | None, ready: Callable[[Address]
         tls.check()
     address, holder = reserve(address)
     try:
-        asyncio.run(_serve(edge, address, tls, holder, ready))
+        _run(_serve(edge, address, tls, holder, ready))
     finally:
         holder.close()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a loop to the end of its work, and give what is left of it a moment only: ``asyncio.run`` would wait on."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LEFT_SECONDS))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 async def _serve(
