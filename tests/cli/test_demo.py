@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tallystick.cli.ending import outcome, show
 from tallystick.cli.lifecycle import Cast
 from tallystick.cli.screen import Screen
 from tests.cli.runs import Done, environment, picture, tally
+
+ANCHOR = "anchor: self: eip155:7053" if find_spec("pyrevm") else "anchor: not anchored"
 
 
 def play(folder: Path, *words: str) -> Done:
@@ -40,7 +43,7 @@ def test_it_ends_well_and_says_what_happened(told: tuple[Path, Done]) -> None:
         "JobSettled",
         "of worker 1 refuted: wrong bytes",
         "The ledger still sums to 1000000000 CPC",
-        "anchor: not anchored",
+        ANCHOR,
         "=> holds",
         "=> does not hold",
         "Try next",
@@ -96,6 +99,19 @@ def test_the_result_holds_and_the_broken_copy_does_not(played: tuple[int, Any]) 
     whole, broken = (Path(path).read_bytes() for path in (document["output"], document["tampered"]["output"]))
     different = [place for place, (one, other) in enumerate(zip(whole, broken, strict=True)) if one != other]
     assert different == [document["tampered"]["byte"]]
+
+
+def test_the_checkpoint_is_anchored_on_a_chain_of_its_own_or_says_that_it_is_not(played: tuple[int, Any]) -> None:
+    _, document = played
+    bundle = json.loads(Path(document["bundle"]).read_bytes())
+    anchors = [each["logged"]["entry"]["payload"] for each in bundle.get("anchors", [])]
+    if find_spec("pyrevm") is None:
+        assert (document["anchored"], anchors) == (None, [])
+        return
+    assert document["anchored"] == "eip155:7053"
+    [anchored] = anchors
+    assert anchored["chain"] == "eip155:7053"
+    assert anchored["size"] > max(each["index"] for each in bundle["entries"])
 
 
 def test_three_operators_answer_for_three_workers(played: tuple[int, Any]) -> None:

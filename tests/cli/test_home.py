@@ -301,7 +301,7 @@ def test_the_doctor_names_what_is_loose(tmp_path: Path) -> None:
     assert f"chmod 700 {home}" in done.out
     assert f"chmod 600 {home / 'master.key'}" in done.out
     assert "not encrypted" in done.out
-    assert "not anchored" in done.out
+    assert "anchor" in done.out
 
 
 def test_verify_too_prints_a_document_where_json_was_asked_for(used: Path) -> None:

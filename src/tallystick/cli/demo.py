@@ -14,6 +14,7 @@ from typing import Final
 from tallystick.adapters.local import SystemClock
 from tallystick.adapters.pillow import decode_image
 from tallystick.audit.findings import Finding, Report, Result
+from tallystick.cli.anchor import anchor_quietly
 from tallystick.cli.asking import new_job_id, place, read_input
 from tallystick.cli.ending import Outcome, show, show_files
 from tallystick.cli.exits import DONE, FAILED
@@ -24,7 +25,7 @@ from tallystick.cli.screen import Screen
 from tallystick.cli.submit import show_order
 from tallystick.cli.verify import examine
 from tallystick.cli.words import command, count, cpc, near
-from tallystick.errors import UsageError
+from tallystick.errors import ChainError, UsageError
 from tallystick.job import PPM, parse_scale
 from tallystick.kernels.lanczos import target_size
 from tallystick.kernels.raster import Raster
@@ -91,10 +92,12 @@ def demo(input_: Path | None, dishonest: int, out: Path, *, as_json: bool) -> in
     with open_home(stage.home, watch=life.heard) as home:
         meet(home, life)
         resume(home, screen, life)
-        ended = _play(home, screen, life, _wish(stage, dishonest), stage.data)
+        wish = _wish(stage, dishonest)
+        ended = _play(home, screen, life, wish, stage.data)
         screen.heading("3  The verdict")
         show(screen, ended, life.cast)
         _explain(screen, ended, supply(home.engine.view.records))
+        anchored = _anchor(home, screen, stage, wish.job_id)
     proof = _prove(stage)
     _show_proof(screen, stage, proof)
     screen.heading("6  What you have now")
@@ -103,7 +106,7 @@ def demo(input_: Path | None, dishonest: int, out: Path, *, as_json: bool) -> in
     screen.heading("Try next")
     for line in tries:
         screen.line(f"  {line}")
-    screen.result(_document(stage, ended, proof, tries))
+    screen.result({**_document(stage, ended, proof, tries), "anchored": anchored})
     return DONE if proof.as_it_should_be else FAILED
 
 
@@ -185,6 +188,26 @@ def _explain(screen: Screen, ended: Outcome, total: int) -> None:
     burned = parse_wei(ended.settled.burned)
     lost = f", of which {cpc(burned)} were burned in this job" if burned else ""
     screen.paragraph(f"The ledger still sums to {cpc(total)}{lost}.")
+
+
+def _anchor(home: Home, screen: Screen, stage: Stage, job_id: str) -> str | None:
+    """Anchor the last checkpoint on this home's own chain and write the bundle again; return the chain's name.
+
+    Without an EVM on this machine nothing is anchored, and the audit says so.
+    """
+    try:
+        newest = anchor_quietly(home)
+    except ChainError as error:
+        screen.paragraph(f"The checkpoint over it is not anchored: {error}")
+        return None
+    if newest is None:
+        return None
+    home.node.ports.desk.write(bundle_path(str(stage.output)), home.node.bundle(job_id))
+    screen.paragraph(
+        f"The checkpoint over it is anchored in block {newest.payload.block} of {newest.payload.chain}, which this "
+        "home runs itself: that shows how it is done, and dates nothing for anybody else."
+    )
+    return newest.payload.chain
 
 
 def _prove(stage: Stage) -> Proof:

@@ -129,8 +129,12 @@ def _credentials() -> Iterator[Line]:
 
 
 def _anchoring() -> Iterator[Line]:
-    there = "is installed" if find_spec("pyrevm") is not None else "is not installed"
-    yield Line("anchoring", Level.NOTE, f"not anchored: no chain is set up (pyrevm {there})")
+    """Say where `tally anchor` can write; any chain behind JSON-RPC needs nothing that is not here."""
+    if find_spec("pyrevm") is not None:
+        yield Line("anchoring", Level.FINE, "on a chain of this home's own (pyrevm), or any chain by --rpc")
+        return
+    found = "not anchored by default: pyrevm, which runs a home's own chain, is not installed"
+    yield Line("anchoring", Level.NOTE, found, f"{command('anchor', '--rpc', 'URL', '--deploy')} needs none")
 
 
 def _home() -> Iterator[Line]:
