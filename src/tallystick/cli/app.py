@@ -16,9 +16,11 @@ from typer.main import get_command
 
 from tallystick import __version__
 from tallystick.cli import exits
-from tallystick.cli.far_verbs import worker
+from tallystick.cli.anchor_verbs import anchor_app
+from tallystick.cli.far_verbs import Node, TlsCa, Token, watch, worker
 from tallystick.cli.node_verbs import node_app, token_app
 from tallystick.cli.verify import verify
+from tallystick.errors import UsageError
 
 JSON_FLAG: Final = "--json"
 STDOUT: Final = Path("-")
@@ -102,17 +104,25 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
         str | None, typer.Option(metavar="CPC", help="Lock nothing if it would cost more than this.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the price is locked.")] = False,
+    node: Node = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
     """Enlarge or shrink a picture; the price is shown first.
 
     Writes OUT, OUT.c2pa (content credentials) and OUT.bundle.json (the evidence). `tally verify OUT` checks all three.
+    With --node, or while a node runs in this home, its workers do the work; else three of this machine.
     """
     from tallystick.cli.asking import Words
+    from tallystick.cli.far import Named
+    from tallystick.cli.far_submit import upscale as order_far
     from tallystick.cli.submit import upscale as order
 
     words = Words(input_, scale, out, workers, block, placement, duplicates, audit_rate, max_price)
-    raise typer.Exit(order(words, yes=yes, as_json=as_json))
+    far = Named(node, token, tls_ca).find()
+    code = order(words, yes=yes, as_json=as_json) if far is None else order_far(words, far, yes=yes, as_json=as_json)
+    raise typer.Exit(code)
 
 
 app.add_typer(submit_app, name="submit")
@@ -132,15 +142,26 @@ app.command(cls=PathsCommand, short_help="Check a result and its history, alone 
 @app.command()
 def jobs(
     resume: Annotated[bool, typer.Option("--resume", help="Bring every interrupted job to its end.")] = False,
+    node: Node = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
-    """List the jobs of this home, and go on with interrupted ones."""
+    """List the jobs of this home, or of a node; go on with interrupted ones."""
+    from tallystick.cli.far import Named
     from tallystick.cli.jobs import list_jobs, resume_jobs
+    from tallystick.cli.watch import list_far_jobs
 
+    far = None if resume and node is None else Named(node, token, tls_ca).find()
+    if far is not None and resume:
+        raise UsageError("--resume is for this home's own jobs: a node goes on with its jobs by itself")
+    if far is not None:
+        raise typer.Exit(list_far_jobs(far, as_json=as_json))
     raise typer.Exit(resume_jobs(as_json=as_json) if resume else list_jobs(as_json=as_json))
 
 
 app.command()(worker)
+app.command()(watch)
 
 
 @app.command()
@@ -152,6 +173,17 @@ def bundle(
     from tallystick.cli.keys import write_bundle
 
     raise typer.Exit(write_bundle(job, out))
+
+
+@app.command()
+def receipt(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An entry's NID (bafkrei…) or txHash (0x…).")],
+    out: Out = STDOUT,
+) -> None:
+    """Write the proof that an entry stands in the log."""
+    from tallystick.cli.keys import write_receipt
+
+    raise typer.Exit(write_receipt(name, out))
 
 
 @keys_app.callback(invoke_without_command=True)
@@ -201,6 +233,7 @@ def seal() -> None:
 
 
 app.add_typer(keys_app, name="keys")
+app.add_typer(anchor_app, name="anchor")
 app.add_typer(node_app, name="node")
 app.add_typer(token_app, name="token")
 

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+Node = Annotated[
+    str | None,
+    typer.Option("--node", metavar="URL", envvar="TALLY_NODE", help="A node; default: one that runs in this home."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, all else on stderr.")]
 Token = Annotated[
     str | None, typer.Option("--token", metavar="TOKEN", envvar="TALLY_TOKEN", help="A token of the node, if it asks.")
@@ -41,3 +45,17 @@ def worker(  # noqa: PLR0917 - typer calls by name; the order is that of the hel
     verify = None if tls_ca is None else str(tls_ca)
     wanted = Wanted(url, backend, threads, name, stake, token, verify, drain_seconds)
     raise typer.Exit(work(wanted, as_json=as_json))
+
+
+def watch(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as `tally jobs` shows it.")],
+    node: Node = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    as_json: Json = False,
+) -> None:
+    """Follow a job at a node until it has ended."""
+    from tallystick.cli.far import Named
+    from tallystick.cli.watch import watch as follow
+
+    raise typer.Exit(follow(job, Named(node, token, tls_ca), as_json=as_json))

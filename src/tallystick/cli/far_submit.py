@@ -1,0 +1,165 @@
+"""`tally submit upscale INPUT --node URL`: the same price, question, progress and files as at home.
+
+What comes back is checked like anybody's: each file against the digest that the node names, and all of it by
+`tally verify`. The node's own word about its keys is written beside the output and pinned by nobody but the user.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tallystick.cli.asking import Asked, Words, ask
+from tallystick.cli.ending import Outcome, outcome, show, show_files
+from tallystick.cli.exits import FAILED, one_line, say
+from tallystick.cli.far import Far
+from tallystick.cli.following import follow
+from tallystick.cli.lifecycle import Lifecycle
+from tallystick.cli.screen import Screen
+from tallystick.cli.words import command, count, cpc, near, share
+from tallystick.errors import NodeError
+from tallystick.node.delivery import bundle_path, sidecar_path
+
+if TYPE_CHECKING:
+    from tallystick.client.connected import Client
+    from tallystick.node.views import JobView, OrderForm, PriceView
+
+TRUST_SUFFIX: Final = ".trust.toml"
+KEY_BYTES: Final = 16
+_CHANNELS: Final = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"}
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_@. +-]{0,119}")
+
+
+def upscale(words: Words, far: Far, *, yes: bool, as_json: bool) -> int:
+    """Run one order at a node from its price to its proof; return the exit code."""
+    from tallystick.adapters.local import SystemClock
+    from tallystick.cli.submit import agreed, check_price
+    from tallystick.client import calls
+
+    asked = ask(words, SystemClock().now())
+    screen = Screen(as_json=as_json)
+    life = Lifecycle(screen, output=asked.wish.output_path)
+    with far.client() as node:
+        form = _form(asked)
+        with _uploaded(node, asked, screen):
+            price = node.run(calls.price(form))
+            _show_order(screen, far, asked, price)
+            check_price(asked, int(price.total))
+            if not yes and not agreed(int(price.total)):
+                say("nothing was locked")
+                return FAILED
+            view = node.run(calls.order(form, secrets.token_hex(KEY_BYTES)))
+        screen.note(f"\nJob {view.job_id} is ordered: `{command('watch', view.job_id, *far.words())}` shows it")
+        view = follow(far, view.job_id, screen, life)
+        if "bundle" not in view.files:
+            return _failed(screen, view)
+        ended = _fetch(node, view, asked.wish.output_path)
+        trust = None if far.own else _keep_trust(node, ended.output)
+    screen.result({**ended.as_json(), "node": far.url, "trust": trust})
+    if not as_json:
+        _show_end(screen, ended, life, trust)
+    return 0
+
+
+@contextmanager
+def _uploaded(node: Client, asked: Asked, screen: Screen) -> Iterator[None]:
+    """Keep the picture at the node for as long as the question is open."""
+    from tallystick.client import calls
+    from tallystick.client.files import Source
+
+    with screen.live("the picture travels to the node"):
+        state = node.run(calls.upload(Source.of(asked.data)))
+    try:
+        yield
+    finally:
+        node.run(calls.forget(state))
+
+
+def _form(asked: Asked) -> OrderForm:
+    """Return the order as a node takes it; a name that it would not take stays at home."""
+    from tallystick.node.ordering import DEFAULT_AUDIT
+    from tallystick.node.views import OrderForm
+
+    wish, name = asked.wish, Path(asked.wish.output_path).name
+    return OrderForm(
+        input=wish.input,
+        scale=wish.scale,
+        input_name=wish.input_name[:200] or "input",
+        output_name=name if _FILE_NAME.fullmatch(name) else "output.png",
+        block=wish.block,
+        workers=wish.workers,
+        placement=wish.placement,
+        duplicates=wish.duplicates,
+        audit=None if wish.audit == DEFAULT_AUDIT else wish.audit,
+        price_max=None if asked.price_max is None else str(asked.price_max),
+    )
+
+
+def _show_order(screen: Screen, far: Far, asked: Asked, price: PriceView) -> None:
+    """Print what is asked for, the law, and the price with its parts."""
+    named = (("work", price.work), ("copies", price.duplicates), ("audits", price.audits), ("reserve", price.reserve))
+    spelled = " + ".join(f"{name} {cpc(int(part))}" for name, part in named if int(part))
+    pixels = f"{price.source[0]} x {price.source[1]} to {price.target[0]} x {price.target[1]}"
+    kind = f"{_CHANNELS.get(price.channels, '?')} {price.depth} bit"
+    hands = f"up to {count(price.workers, 'worker')} of {count(price.operators, 'operator')}"
+    audits = f"audits at {share(price.audit_rate)} (at most {count(price.audited_blocks, 'block')})"
+    output = asked.wish.output_path
+    replaced = " (replaces the file there)" if Path(output).exists() else ""
+    screen.pairs(
+        [
+            ("Order", f"{asked.wish.input_name}, {kind}, {pixels}"),
+            ("Work", f"{count(price.blocks, 'block')} in {count(price.microjobs, 'micro job')} for {hands}"),
+            ("Law", f"bits must be equal; {count(price.copies, 'copy', 'copies')}; {audits}"),
+            ("Price", f"{cpc(int(price.total))} at most = {spelled}; unused wei return"),
+            ("Node", far.url + (", which runs in this home" if far.own else "")),
+            ("Output", f"{near(output)}{replaced}"),
+        ],
+        log=True,
+    )
+
+
+def _failed(screen: Screen, view: JobView) -> int:
+    screen.result({"jobId": view.job_id, "state": view.state.value, "reason": view.waiting})
+    say(f"error: job {view.job_id} is {view.state.value}: {one_line(view.waiting) or 'nothing was delivered'}")
+    return FAILED
+
+
+def _fetch(node: Client, view: JobView, output: str) -> Outcome:
+    """Bring sidecar, output and bundle here; the bundle last, since it says that there is something to check."""
+    node.download(view.job_id, "sidecar", sidecar_path(output))
+    node.download(view.job_id, "output", output)
+    bundle = node.download(view.job_id, "bundle", bundle_path(output))
+    try:
+        return outcome(view.job_id, output, bundle.read_bytes())
+    except StopIteration as error:
+        raise NodeError(f"the node's bundle of job {view.job_id} lacks entries") from error
+
+
+def _keep_trust(node: Client, output: str) -> str:
+    """Write down what the node says of its keys; whether that is true, only its operator can tell by another way."""
+    path = Path(output + TRUST_SUFFIX)
+    path.write_text(node.trust(), encoding="utf-8")
+    return str(path)
+
+
+def _show_end(screen: Screen, ended: Outcome, life: Lifecycle, trust: str | None) -> None:
+    screen.line()
+    show(screen, ended, life.cast)
+    screen.line()
+    show_files(screen, ended)
+    screen.line()
+    output = near(ended.output)
+    if trust is None:
+        screen.pairs([("Check it", command("verify", output))])
+        return
+    pin = f"{near(trust)} holds the node's keys as the node itself names them: compare them with what its operator"
+    screen.pairs(
+        [
+            ("Trust", f"{pin} publishes elsewhere, and pin them then"),
+            ("Check it", command("verify", output, "--trust", near(trust))),
+        ]
+    )
