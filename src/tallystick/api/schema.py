@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Litestar, Response, get
@@ -25,8 +25,8 @@ DESCRIPTION: Final = (
     "Runs GPU jobs on machines you do not trust, pays only for work that verifies, and keeps a receipt of every step. "
     "Amounts are wei in decimal strings; times are RFC 3339 outside entries; errors are problem details (RFC 9457)."
 )
-OF_ALL: Final = (400, 401, 403, 429, 503)
-OF_PARAMETERS: Final = (404, 422)
+OF_ALL: Final = (400, 401, 403, 404, 429, 503)
+OF_PARAMETERS: Final = (422,)
 OF_BODIES: Final = (408, 413, 422)
 METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 SCHEMES: Final[dict[str, Any]] = {
@@ -105,10 +105,10 @@ def schema_routes(write: Callable[[], dict[str, Any]]) -> list[ControllerRouterH
     kept: list[bytes] = []
 
     @get(["/schema", "/schema/openapi.json"], media_type="application/json", tags=["health"], sync_to_thread=False)
-    def schema() -> Response[bytes]:
+    def schema() -> Response[dict[str, Any]]:
         """Return the OpenAPI document."""
         if not kept:
             kept.append(msgspec.json.encode(write(), order="sorted"))
-        return Response(kept[0], media_type="application/json")
+        return Response(cast("dict[str, Any]", kept[0]), media_type="application/json")
 
     return [schema]
