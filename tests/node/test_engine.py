@@ -253,6 +253,43 @@ def test_a_failed_append_merges_nothing(error: type[BaseException]) -> None:
     assert same_state(engine(disk_of(book)), book)
 
 
+def test_what_fails_after_the_commit_takes_nothing_back_and_is_made_up() -> None:
+    disk = Disk()
+    book = engine(disk, snapshot_every=2)
+    for kind in ("tile", "snapshot"):
+        block = book.propose([Submission((pay(1),))])
+        assert isinstance(block, Block)
+        seen = held(book)
+        book.write(block)
+        disk.fault = Fault(disk.acts.count(kind), kind, error=OSError)
+        assert held(book) == seen + 1
+        with pytest.raises(OSError, match="simulated fault"):
+            book.tend()
+        assert same_state(engine(disk), book)
+        book.tend()
+        assert disk.tiles["checkpoint"].decode() == book.checkpoint()
+        assert disk.snapshot[-1][0] == book.tree.size
+
+
+def test_readers_are_held_off_while_a_block_becomes_theirs_and_not_while_it_is_flushed() -> None:
+    book = engine()
+    disk, said = disk_of(book), list[object]()
+
+    class Door:
+        """Holds readers off."""
+
+        def __enter__(self) -> None:
+            said.append(("closed", list(disk.acts), book.tree.size, held(book)))
+
+        def __exit__(self, *_: object) -> None:
+            said.append(("opened", list(disk.acts), book.tree.size, held(book)))
+
+    block = book.propose([Submission((pay(1),))])
+    assert isinstance(block, Block)
+    book.write(block, Door())  # type: ignore[arg-type]
+    assert said == [("closed", ["append"], 0, 0), ("opened", ["append"], 2, 1)]
+
+
 def test_readers_see_committed_state_only() -> None:
     book = engine()
     seen: list[int] = []

@@ -6,6 +6,7 @@ Adapters stand behind them; the node never knows which.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -179,11 +180,19 @@ class Engine(Protocol):
         ...
 
     def commit(self, block: Block) -> None:
-        """Make the block durable, then let readers see it."""
+        """Write the block and tend; what tending raises takes nothing back."""
+        ...
+
+    def write(self, block: Block, readers: AbstractContextManager[object] | None = None) -> None:
+        """Make the block durable, then let readers see it, held off by ``readers`` for this second step alone."""
+        ...
+
+    def tend(self) -> None:
+        """Publish and keep a snapshot, each when it is due; what fails now (StoreError, OSError) is made up later."""
         ...
 
     def snapshot(self) -> None:
-        """Keep the folded state, so that the next start replays less."""
+        """Keep what was folded since the last snapshot, so that the next start replays less."""
         ...
 
     def publish(self) -> None:
@@ -197,7 +206,11 @@ class Engine(Protocol):
         ...
 
     def entry(self, index: int) -> bytes:
-        """Return one durable entry."""
+        """Return one durable entry, held against its leaf (StoreError)."""
+        ...
+
+    def entries(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield durable entries in order, each held against its leaf (StoreError)."""
         ...
 
     def checkpoint(self) -> str:

@@ -8,6 +8,7 @@ snapshot: it reads the entries that came after it, and every older entry is held
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from tallystick.errors import StoreError, TallyError, VerificationError
 from tallystick.ledger import machine
@@ -107,13 +108,17 @@ class SoloEngine:
         self.write(block)
         self.tend()
 
-    def write(self, block: Block) -> None:
-        """Make the block durable, then let readers see it. When this raises, nothing of it happened."""
+    def write(self, block: Block, readers: AbstractContextManager[object] | None = None) -> None:
+        """Make the block durable, then let readers see it, held off by ``readers`` for this second step alone.
+
+        When this raises, nothing of the block happened.
+        """
         self._store.append(Batch(block.first, block.entries, block.checkpoint, block.private))
-        self._merge(block.writes)
-        self.position = block.position
-        for index, entry in enumerate(block.entries, block.first):
-            self._note(index, entry)
+        with readers or nullcontext():
+            self._merge(block.writes)
+            self.position = block.position
+            for index, entry in enumerate(block.entries, block.first):
+                self._note(index, entry)
 
     def tend(self) -> None:
         """Publish tiles and keep a snapshot, each when it is due; what fails now is made up by a later call."""
@@ -225,7 +230,7 @@ class SoloEngine:
         return Folded(start(self.genesis), initial_records(self.genesis))
 
     def _repair_tiles(self, size: int) -> None:
-        """Publish what a crash left out or tore: up to their durable mark tiles are sound, from there they are checked."""
+        """Publish what a crash left out or tore: tiles are sound up to their durable mark, and checked from there."""
         seen, mark = self._tiles.published(), self._tiles.durable()
         covered = [0 if note is None else self._agreed_size(note, size) for note in (seen, mark)]
         self._published = covered[1]
