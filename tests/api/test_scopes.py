@@ -82,7 +82,7 @@ def test_a_route_without_a_row_keeps_the_application_from_starting() -> None:
 
 def test_a_mounted_application_has_no_row_either() -> None:
     """An ASGI application below a path would escape the table whole."""
-    mounted = Litestar([asgi("/mounted", is_mount=True)(_anything)], openapi_config=None)
+    mounted = Litestar([asgi("/mounted", is_mount=True, copy_scope=True)(_anything)], openapi_config=None)
     with pytest.raises(UsageError, match="mounted"):
         check_routes(routes_of(mounted))
 
