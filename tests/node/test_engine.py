@@ -286,7 +286,7 @@ def test_readers_are_held_off_while_a_block_becomes_theirs_and_not_while_it_is_f
 
     block = book.propose([Submission((pay(1),))])
     assert isinstance(block, Block)
-    book.write(block, Door())  # type: ignore[arg-type]
+    book.write(block, Door())
     assert said == [("closed", ["append"], 0, 0), ("opened", ["append"], 2, 1)]
 
 
