@@ -52,7 +52,7 @@ class ListLog:
         return next((index for index, entry in enumerate(self.entries) if sha256(entry) == digest), None)
 
     def prove(self, index: int) -> TlogProof:
-        return prove(self.tree, index, self.note)
+        return prove(self.tree, index, self.note, self.entries[index])
 
     def consistency(self, first: int, second: int) -> tuple[bytes, ...] | None:
         return self.tree.consistency(first, second) if first <= second <= len(self.entries) else None
@@ -79,7 +79,13 @@ def application(routes: Sequence[ControllerRouterHandler], **dependencies: Provi
         return Response(body, status_code=problem.status, media_type=problems.MEDIA_TYPE)
 
     handlers: Any = {Exception: refuse, HTTPException: refuse}
-    return Litestar(list(routes), exception_handlers=handlers, dependencies=dependencies, openapi_config=None)
+    return Litestar(
+        list(routes),
+        exception_handlers=handlers,
+        dependencies=dependencies,
+        openapi_config=None,
+        logging_config=None,
+    )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ Knows paths, caching and status codes (docs/spec/log-http.md). Refuses to know h
 from __future__ import annotations
 
 import gzip
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +24,9 @@ from tallystick.api.aside import aside
 from tallystick.api.callers import ConnectionScope, header
 from tallystick.api.ranges import OCTETS, answer_bytes, choose
 from tallystick.errors import AbsentError, MalformedError
-from tallystick.node.public_log import LogSource
+from tallystick.node.public_log import LogSource, digest_of
 from tallystick.primitives.canonical import INTEGER_MAX, format_base64
-from tallystick.primitives.cids import parse_raw_cid, raw_cid
+from tallystick.primitives.cids import raw_cid
 from tallystick.primitives.digests import sha256
 from tallystick.primitives.merkle import leaf_hash
 from tallystick.primitives.notes import Checkpoint, split_note
@@ -45,7 +44,6 @@ OPEN: Final[Mapping[str, str]] = MappingProxyType(
     {"access-control-allow-origin": "*", "cross-origin-resource-policy": "cross-origin"}
 )
 """Any page may read what anybody may read."""
-_TX_HASH: Final = re.compile(r"0x[0-9a-f]{64}")
 _ETAG_CHARACTERS: Final = 32
 
 Custodial = Callable[[str], bool]
@@ -197,8 +195,7 @@ def _find(source: LogSource, name: str) -> int:
         MalformedError: the name is neither an NID nor a txHash.
         AbsentError: there is no such entry.
     """
-    digest = bytes.fromhex(name[2:]) if _TX_HASH.fullmatch(name) else parse_raw_cid(name)
-    index = source.index_of(digest)
+    index = source.index_of(digest_of(name))
     if index is None:
         raise AbsentError(f"the log holds no entry {name}")
     return index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from tallystick.cli.home import (
     seal_master,
 )
 from tallystick.cli.words import command
-from tallystick.errors import UsageError
+from tallystick.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from tallystick.audit.trust import Trust
@@ -51,6 +52,24 @@ def write_bundle(job_id: str, out: Path) -> int:
     with read_home(home_path()) as home:
         data = bundle(home.book, home.store, job_id)
     return _hand_out(out, data)
+
+
+def write_receipt(name: str, out: Path) -> int:
+    """Write the proof that an entry stands in this home's log, by its NID or txHash, under the newest checkpoint.
+
+    Raises:
+        MalformedError: the name is neither.
+        IncompleteError: there is no such entry.
+    """
+    from tallystick.node.public_log import EngineLog, digest_of
+
+    with read_home(home_path()) as home:
+        log = EngineLog(home.engine, nullcontext(), lambda _: None)
+        index = log.index_of(digest_of(name))
+        if index is None:
+            raise IncompleteError(f"the log of this home holds no entry {name}")
+        proof = log.prove(index).encode()
+    return _hand_out(out, proof.encode())
 
 
 def list_keys(*, as_json: bool) -> int:

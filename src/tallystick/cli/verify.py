@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BUNDLE_SUFFIX: Final = ".bundle.json"
 SIDECAR_SUFFIX: Final = ".c2pa"
+PROOF_SUFFIX: Final = ".tlog-proof"
 FILE_BYTES_MAX: Final = 2 << 30
 OUTPUT_MIME: Final = "image/png"
 
@@ -53,6 +54,7 @@ class _Pile:
     bundles: list[_File] = field(default_factory=list)
     sidecars: list[_File] = field(default_factory=list)
     images: list[_File] = field(default_factory=list)
+    proofs: list[_File] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def verify(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="OUT alone, a bundle with any of OUT, its sidecar and INPUT, or the folder of a log.",
+            help="OUT alone, a bundle with any of OUT, its sidecar and INPUT, a .tlog-proof, or a log's folder.",
         ),
     ],
     trust: Annotated[
@@ -132,7 +134,7 @@ def _verify(
     except TallyError as error:
         complain(error, json_=json_)
         return EXIT_CANNOT_TELL
-    codes, several = set(), len(pile.bundles) + len(logs) > 1
+    codes, several = set(), len(pile.bundles) + len(pile.proofs) + len(logs) > 1
     for path, answer in sorted(_answers(logs, pile, means), key=_given(paths)):
         name = str(path) if several and path is not None else ""
         told = answer()
@@ -233,7 +235,9 @@ def _sorted(paths: Sequence[Path]) -> _Pile:
     for path in dict.fromkeys(paths):
         spelled = path.suffix == ".json"
         file = _File(path, _read(path, BUNDLE_BYTES_MAX if spelled else FILE_BYTES_MAX))
-        if path.suffix == SIDECAR_SUFFIX:
+        if path.suffix == PROOF_SUFFIX:
+            pile.proofs.append(file)
+        elif path.suffix == SIDECAR_SUFFIX:
             pile.sidecars.append(file)
         elif spelled or file.data[:1] == b"{":
             pile.bundles.append(file)
@@ -248,7 +252,7 @@ def _with_neighbours(pile: _Pile) -> _Pile:
     """Without a bundle among the paths, take the one beside each picture, and the sidecar beside it."""
     from tallystick.audit.bundle import BUNDLE_BYTES_MAX
 
-    if pile.bundles:
+    if pile.bundles or (pile.proofs and not pile.images and not pile.sidecars):
         return pile
     shown = {file.path for file in pile.sidecars}
     for image in pile.images:
@@ -321,10 +325,13 @@ def _belongs(file: _File, bundle_file: _File, bundle: Bundle) -> bool:
 
 def _answers(logs: Sequence[Path], pile: _Pile, means: _Means) -> Iterator[tuple[Path | None, _Ask]]:
     """Yield what answers for every log and every bundle, under its path; what is asked last is judged last."""
+    from tallystick.audit.receipt import verify_receipt
     from tallystick.cli.history import verify_log
 
     for log in logs:
         yield log, partial(_told, partial(verify_log, log, means.trust, means.inquiry))
+    for file in pile.proofs:
+        yield file.path, partial(_told, partial(verify_receipt, file.data, means.trust))
     for path, case in _cases(pile, recompute=means.recompute):
         if isinstance(case, TallyError):
             yield path, partial(_itself, case)

@@ -6,18 +6,28 @@ two publications of the tiles' folder. Refuses to know who asks and how.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tallystick.node.ports import Engine
 from tallystick.primitives import canonical
+from tallystick.primitives.cids import parse_raw_cid
 from tallystick.primitives.digests import sha256
 from tallystick.receipts.log import TILE_HEIGHT, TILE_WIDTH, TileName, encode_bundle
 from tallystick.receipts.tlog_proof import TlogProof, prove
 
 StoredTile = Callable[[TileName], bytes | None]
 """Reads a published tile, None for one that is not there."""
+
+
+_TX_HASH: Final = re.compile(r"0x[0-9a-f]{64}")
+
+
+def digest_of(name: str) -> bytes:
+    """Return the SHA-256 that an entry's NID or txHash spells. Raises ``MalformedError`` for another text."""
+    return bytes.fromhex(name[2:]) if _TX_HASH.fullmatch(name) else parse_raw_cid(name)
 
 
 class LogSource(Protocol):
@@ -40,7 +50,7 @@ class LogSource(Protocol):
         ...
 
     def prove(self, index: int) -> TlogProof:
-        """Return the proof of a durable entry against the newest checkpoint."""
+        """Return the proof of a durable entry against the newest checkpoint, with the entry as its extra data."""
         ...
 
     def consistency(self, first: int, second: int) -> tuple[bytes, ...] | None:
@@ -85,9 +95,9 @@ class EngineLog:
             return next((index for index in found if sha256(self._engine.entry(index)) == digest), None)
 
     def prove(self, index: int) -> TlogProof:
-        """Return the proof of a durable entry against the newest checkpoint."""
+        """Return the proof of a durable entry against the newest checkpoint, with the entry as its extra data."""
         with self._lock:
-            return prove(self._engine.tree, index, self._engine.checkpoint())
+            return prove(self._engine.tree, index, self._engine.checkpoint(), self._engine.entry(index))
 
     def consistency(self, first: int, second: int) -> tuple[bytes, ...] | None:
         """Return the proof that the log only grew between two sizes."""
