@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -426,3 +428,10 @@ def test_a_chain_error_before_anything_was_signed_leaves_nothing_behind(world: A
     assert world.phase is Phase.IDLE
     assert world.drawer.outbox() is None
     assert world.anchoring.state == State(failures=1)
+
+
+def test_the_table_in_the_documentation_is_the_machines() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "spec" / "erc7053-anchor.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| ((?:[A-Z]\w+(?:, )?)+) \|", page, re.MULTILINE)
+    documented = {(Phase(phase), name) for phase, names in rows for name in names.split(", ")}
+    assert documented == {(phase, kind.__name__) for phase, kind in TRANSITIONS}
