@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from tallystick import wire
-from tallystick.client.offers import Bounds, input_length
-from tallystick.client.session import SIGNED_AGAIN_MAX, WAITING_MAX, Session, Terms
+from tallystick.client.offers import Bounds, Terms, input_length
+from tallystick.client.session import SIGNED_AGAIN_MAX, WAITING_MAX, Session
 from tallystick.client.signals import (
     Advanced,
     Broke,
@@ -371,6 +371,71 @@ def test_a_piece_that_is_offered_again_only_learns_its_new_places() -> None:
     other = offer(blocks=tuple(reversed(job.payload.blocks)))
     assert "other contents" in only(line.hear(other), Tell).text
     assert line.session.held[job.job_id].payload.blocks == job.payload.blocks
+
+
+def moved_offer(**changes: Any) -> wire.Job:  # noqa: ANN401 - as payload
+    """The usual offer with another ticket."""
+    part = msgspec.structs.replace(offer().payload.output, path="/api/v1/assignments/def/output")
+    source = msgspec.structs.replace(offer().payload.input, path="/api/v1/assignments/def/input")
+    return offer(output=part, input=source, **changes)
+
+
+def test_a_node_that_lost_its_places_gets_an_upload_again_at_the_new_one() -> None:
+    line, job = Spoken(), offer()
+    line.open()
+    line.hear(job)
+    line.do(Computed(job.job_id, digests(job)))
+    assert line.hear(moved_offer()) == []
+    again = only(line.do(Failed(job.job_id, "no such assignment")), Upload)
+    assert again.piece.payload.output.path.endswith("def/output")
+    assert root_of(line.do(Uploaded(job.job_id)))[1].nonce == 5
+
+
+def test_an_upload_that_ended_at_the_old_place_is_made_at_the_new_one() -> None:
+    line, job = Spoken(), offer()
+    line.open()
+    line.hear(job)
+    line.do(Computed(job.job_id, digests(job)))
+    line.hear(moved_offer())
+    assert [type(each) for each in line.do(Uploaded(job.job_id))] == [Upload]
+    assert len(sent(line.do(Uploaded(job.job_id)), wire.CommitmentMessage)) == 1
+
+
+def test_a_fetch_that_failed_at_the_old_place_is_made_at_the_new_one() -> None:
+    line, job = Spoken(), offer()
+    line.open()
+    line.hear(job)
+    line.hear(moved_offer())
+    assert [type(each) for each in line.do(Failed(job.job_id, "no such assignment"))] == [Compute]
+
+
+@pytest.mark.parametrize("heard", ["receipt before", "receipt after", "refusal"])
+def test_a_node_that_lost_delivered_bytes_gets_them_again_under_the_same_root(heard: str) -> None:
+    line, job = Spoken(), offer()
+    line.open()
+    message, entry = root_of(line.upload(job))
+    assert [type(each) for each in line.hear(moved_offer())] == [Compute]
+    if heard == "receipt before":
+        assert [type(each) for each in line.hear(receipt(message))] == [Recorded]
+    if heard == "refusal":
+        assert line.hear(wire.Refused(job.job_id, "not held", 6)) == []
+    line.do(Computed(job.job_id, digests(job)))
+    after = line.do(Uploaded(job.job_id))
+    if heard != "receipt before":
+        again, entry_again = root_of(after)
+        assert entry_again.payload == entry.payload
+        after = line.hear(receipt(again))
+    assert len(sent(after, wire.JobResult)) == 1
+    assert line.session.held == {}
+
+
+def test_new_places_are_held_to_the_same_rules() -> None:
+    line, job = Spoken(), offer()
+    line.open()
+    line.hear(job)
+    part = msgspec.structs.replace(job.payload.output, path="//evil.example/output")
+    assert "no path of this node" in only(line.hear(offer(output=part)), Tell).text
+    assert line.session.held[job.job_id].payload == job.payload
 
 
 def test_a_piece_whose_root_stands_is_computed_again_but_not_signed_again() -> None:

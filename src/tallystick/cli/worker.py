@@ -131,7 +131,8 @@ class Shift:
         from tallystick.client.http import Asker, Awaiting
         from tallystick.client.joining import Papers
         from tallystick.client.labor import Labor
-        from tallystick.client.session import Session, Terms
+        from tallystick.client.offers import Terms
+        from tallystick.client.session import Session
         from tallystick.node.worker import Worker
 
         threads = self.wanted.threads or max(1, os.cpu_count() or 1)

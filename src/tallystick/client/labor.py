@@ -29,7 +29,7 @@ from tallystick.client.inputs import Shelf
 from tallystick.client.joining import Papers, enter
 from tallystick.client.pieces import Piece
 from tallystick.client.session import Session
-from tallystick.client.stages import Line
+from tallystick.client.stages import Line, Stage
 from tallystick.errors import MalformedError, TallyError, UnreachableError
 from tallystick.kernels.raster import Samples
 from tallystick.node.ports import Executor
@@ -297,8 +297,9 @@ class Labor:
         except TallyError as error:
             self._feed(say.Failed(piece.name, str(error)))
             return
-        self._bytes.pop(piece.name, None)
         self._feed(say.Uploaded(piece.name))
+        if piece.stage is not Stage.UPLOADING:
+            self._bytes.pop(piece.name, None)
 
     async def _join(self, wanted: say.Join) -> None:
         """Enter the ledger; where that fails the worker is not matched, and tries again over a new line."""

@@ -6,7 +6,7 @@ its ledger, a seat of its own, blocks of the order's grid, an input that the ord
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tallystick.errors import CommitmentError, DeadlineError, MalformedError, TooLargeError, VerificationError
@@ -28,6 +28,17 @@ class Bounds:
 
     input_bytes: int = INPUT_BYTES_MAX
     piece_bytes: int = PIECE_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a worker says of itself, and what it insists on; ``bond`` in wei."""
+
+    capacity: int
+    software: str
+    bond: int
+    chain_id: str | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 def assignment_of(name: str, payload: JobPayload, chain_id: str, public: bytes) -> Assignment:

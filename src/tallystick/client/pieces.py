@@ -45,6 +45,12 @@ class Piece:
     sent: list[Transaction] = field(default_factory=list)
     tries: int = 0
     told: int = 0
+    begun: JobPayload = field(init=False)
+    """The payload with which the last step began."""
+
+    def __post_init__(self) -> None:
+        """Begin with the payload as it came."""
+        self.begun = self.payload
 
     @property
     def result(self) -> Posted:
@@ -65,15 +71,20 @@ class Piece:
         """
         self.stage = forward(self.stage, stage)
 
-    def renew(self, payload: JobPayload) -> bool:
-        """Take new places and a new lease for the same work; tell whether it is the same."""
-        changed = msgspec.structs.replace(
-            self.payload, input=payload.input, output=payload.output, lease_ends=payload.lease_ends
+    @property
+    def has_moved(self) -> bool:
+        """Whether the node named other places since the last step began."""
+        return (self.payload.input.path, self.payload.output.path) != (self.begun.input.path, self.begun.output.path)
+
+    def is_same_work(self, payload: JobPayload) -> bool:
+        """Tell whether a payload asks for the same, at whatever places and until whenever."""
+        mine = msgspec.structs.replace(
+            self.payload,
+            input=msgspec.structs.replace(self.payload.input, path=payload.input.path),
+            output=msgspec.structs.replace(self.payload.output, path=payload.output.path),
+            lease_ends=payload.lease_ends,
         )
-        if changed != payload or payload.input.digest != self.payload.input.digest:
-            return False
-        self.payload = payload
-        return True
+        return mine == payload
 
 
 def delivered(worker: Worker, assignment: Assignment, digests: Sequence[bytes]) -> tuple[Output, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tallystick import wire
-from tallystick.client.offers import KERNELS, Bounds, assignment_of, check_offer
+from tallystick.client.offers import KERNELS, Terms, assignment_of, check_offer
 from tallystick.client.pieces import Known, Piece, delivered
 from tallystick.client.signals import (
     Advanced,
@@ -47,17 +47,6 @@ SIGNED_AGAIN_MAX: Final = 8
 PROGRESS_MS: Final = 1000
 LEASE_GRACE_MS: Final = 60_000
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 100, 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a worker says of itself, and what it insists on."""
-
-    capacity: int
-    software: str
-    bond: int
-    chain_id: str | None = None
-    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(slots=True)
@@ -176,9 +165,7 @@ class Session:
         """Take a piece, or say why not; one that is held already only learns its new places and lease."""
         held = self.held.get(job.job_id)
         if held is not None:
-            if held.renew(job.payload):
-                return
-            self._refuse(job.job_id, "it is held already, with other contents")
+            self._renew(held, job, now)
         elif self.draining:
             self._refuse(job.job_id, "this worker is leaving")
         elif self._is_full():
@@ -198,7 +185,26 @@ class Session:
             return
         piece = Piece(job.job_id, job.payload, assignment, told=now)
         self.held[piece.name] = piece
-        self._say.append(Compute(piece))
+        self._begin(Compute(piece))
+
+    def _renew(self, piece: Piece, job: wire.Job, now: int) -> None:
+        """Take new places and a new lease; a node that lost what was delivered to the old place gets it again."""
+        payload = job.payload
+        try:
+            check_offer(job, piece.assignment, self.terms.bounds, now)
+            if not piece.is_same_work(payload):
+                raise MalformedError("piece", "it is held already, with other contents")
+        except TallyError as error:
+            self._refuse(job.job_id, str(error))
+            return
+        moved, piece.payload = payload.output.path != piece.payload.output.path, payload
+        if moved and piece.stage in {Stage.UPLOADED, Stage.COMMITTED}:
+            piece.go(Stage.COMPUTING)
+            self._begin(Compute(piece))
+
+    def _begin(self, step: Compute | Upload) -> None:
+        step.piece.begun = step.piece.payload
+        self._say.append(step)
 
     def _is_full(self) -> bool:
         """Tell whether there is no room; a root that waits for its receipt takes little, but not without end."""
@@ -219,10 +225,14 @@ class Session:
             case Computed(digests=digests):
                 piece.outputs = delivered(self.worker, piece.assignment, digests)
                 piece.go(Stage.UPLOADING)
-                self._say.append(Upload(piece))
+                self._begin(Upload(piece))
+            case Uploaded() if piece.has_moved:
+                self._begin(Upload(piece))
             case Uploaded():
                 piece.go(Stage.UPLOADED)
                 self._commit_waiting()
+            case Failed() if piece.has_moved:
+                self._begin(Compute(piece) if piece.stage is Stage.COMPUTING else Upload(piece))
             case Failed(reason=reason):
                 self._say.append(Tell(f"piece {piece.name} is given up: {reason}"))
                 self._let_go(piece)
@@ -275,14 +285,15 @@ class Session:
 
     def _receipt(self, receipt: wire.Receipt) -> None:
         """A root stands: the bytes behind it may be read, and the worker says that they are all there."""
-        piece = self.held.get(receipt.job_id)
-        if piece is None or piece.stage is not Stage.COMMITTED:
+        piece, known = self.held.get(receipt.job_id), self.known.get(receipt.job_id)
+        if piece is None or known is None or known.logged:
             return
         if receipt.tx_hash not in {entry.tx_hash for entry in piece.sent}:
             self._say.append(Tell(f"piece {piece.name} stands as {receipt.tx_hash}, an entry of an earlier life"))
-        self.known[piece.name].logged = True
+        known.logged = True
         self._say.append(Recorded(piece.name, receipt))
-        self._delivered(piece)
+        if piece.stage is Stage.COMMITTED:
+            self._delivered(piece)
 
     def _delivered(self, piece: Piece) -> None:
         """Say that all bytes behind a root that stands are there; what is left of the piece is to open it."""
@@ -294,12 +305,12 @@ class Session:
     def _refused(self, refused: wire.Refused) -> None:
         """What was said does not count: number again what only came at the wrong time, let go of the rest."""
         piece = self.held.get(refused.job_id)
-        if piece is None or piece.stage is not Stage.COMMITTED or not piece.sent:
+        if piece is None or not piece.sent:
             self._forget(refused.job_id, refused.reason)
             return
         entry = piece.sent.pop(0)
-        if piece.sent:
-            return  # a later spelling of the same root is under way
+        if piece.sent or piece.stage is not Stage.COMMITTED:
+            return  # a later spelling of the same root is under way, or will be once the bytes are there again
         piece.tries += 1
         if entry.nonce == refused.nonce or piece.tries > SIGNED_AGAIN_MAX:
             self._forget(piece.name, refused.reason)

@@ -45,11 +45,11 @@ LINES: Final[dict[tuple[Line, type], Line]] = {
 NEXT: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.COMPUTING: frozenset({Stage.UPLOADING}),
     Stage.UPLOADING: frozenset({Stage.UPLOADED}),
-    Stage.UPLOADED: frozenset({Stage.COMMITTED}),
-    Stage.COMMITTED: frozenset({Stage.COMMITTED, Stage.DELIVERED}),
+    Stage.UPLOADED: frozenset({Stage.COMMITTED, Stage.COMPUTING}),
+    Stage.COMMITTED: frozenset({Stage.DELIVERED, Stage.COMPUTING}),
     Stage.DELIVERED: frozenset(),
 }
-"""A piece goes forward only; whatever ends it early lets it go altogether."""
+"""A piece goes forward, and back to the beginning only where the node lost what was delivered."""
 
 
 def after(line: Line, message: FromNode) -> Line:
