@@ -183,17 +183,16 @@ async def file(
     """Return a delivered file: `output`, `sidecar` (content credentials) or `bundle` (the evidence)."""
     await aside(partial(own, house, caller, job_id))
     path = await aside(partial(house.host.file, job_id, kind))
-    part = await aside(partial(_choose, path, kind, dict(request.scope)))
+    part = await aside(partial(_choose, path, dict(request.scope)))
     return answer_file(part, path, MEDIA_TYPES[kind])
 
 
-def _choose(path: Path, kind: str, scope: dict[str, Any]) -> Part:
+def _choose(path: Path, scope: dict[str, Any]) -> Part:
     """Read conditions and range; a file is replaced whole, so its size and time name its bytes."""
     stat = path.stat()
     name = path.name.replace('"', "")
-    ending = "" if kind == OUTPUT else f".{kind}" if kind not in name else ""
     named = {
-        "content-disposition": f'attachment; filename="{name}{ending}"',
+        "content-disposition": f'attachment; filename="{name}"',
         "repr-digest": _representation_digest(str(path), stat.st_size, stat.st_mtime_ns),
     }
     return choose(scope, stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}", named)

@@ -94,8 +94,8 @@ def answer_file(part: Part, path: Path, media_type: str = OCTETS) -> Response[An
     """Answer with a part of a file, read piece by piece as the reader takes it."""
     if part.empty:
         return Response(b"", status_code=part.status, headers=dict(part.headers), media_type=media_type)
-    body = _pieces(path, part.span)
-    return Stream(body, status_code=part.status, headers=dict(part.headers), media_type=media_type)
+    headers = {**part.headers, "content-type": media_type}  # the framework would name the route's instead
+    return Stream(_pieces(path, part.span), status_code=part.status, headers=headers)
 
 
 async def _pieces(path: Path, span: Span) -> AsyncIterator[bytes]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tallystick.cli.exits import DONE, emit, say
 from tallystick.cli.home import LOG_FOLDER, TRUST_FILE, home_path, open_home
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tallystick.api.server import Tls
     from tallystick.api.settings import Address
     from tallystick.cli.home import Home
+    from tallystick.node.floor import Rhythm
     from tallystick.node.host import Host
     from tallystick.node.tokens import Tokens
 
@@ -40,18 +42,21 @@ class Wanted:
     lease: float
 
 
-def start(wanted: Wanted, *, as_json: bool) -> int:
-    """Serve this home; returns when the server stopped as it was told."""
+def start(wanted: Wanted, *, as_json: bool) -> NoReturn:
+    """Serve this home; ends the process when the server stopped as it was told."""
     from tallystick.api.logs import Journal
     from tallystick.api.server import run
     from tallystick.api.settings import Address
+    from tallystick.node.floor import Rhythm
 
     address, tls, path, journal = Address.parse(wanted.listen), _tls(wanted), home_path(), Journal()
     with ExitStack() as stack:
         home = stack.enter_context(open_home(path))
         tokens = _tokens(home)
         check_exposure(address, wanted, tokens)
-        edge = _serve(home, tokens, journal, require_auth=wanted.require_auth or not address.is_loopback, stack=stack)
+        guarded = wanted.require_auth or not address.is_loopback
+        host = _host(home, journal, Rhythm.of(wanted.heartbeat, wanted.lease))
+        edge = _serve(home, host, tokens, journal, require_auth=guarded, stack=stack)
 
         def ready(bound: Address) -> None:
             url, certificate = _url(bound, tls), None if tls is None else str(tls.certificate.absolute())
@@ -60,7 +65,15 @@ def start(wanted: Wanted, *, as_json: bool) -> int:
             _tell(bound, url, tls, as_json=as_json)
 
         run(edge, address, tls, ready)
-    return DONE
+    leave(DONE)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: the home is closed, and the server's own threads would wait for their connections."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def check_exposure(address: Address, wanted: Wanted, tokens: Tokens) -> None:
@@ -94,9 +107,10 @@ def _tokens(home: Home) -> Tokens:
     return Tokens(home.store)
 
 
-def _serve(home: Home, tokens: Tokens, journal: Journal, *, require_auth: bool, stack: ExitStack) -> Edge:
+def _serve(home: Home, host: Host, tokens: Tokens, journal: Journal, *, require_auth: bool, stack: ExitStack) -> Edge:
     """Wire host and application together; what must be closed goes on the stack."""
     from tallystick.adapters.tiles import FolderTiles
+    from tallystick.api.anchors import anchor_routes
     from tallystick.api.application import application
     from tallystick.api.blobs import may_read
     from tallystick.api.file_roots import ROUTES as FILE_ROOTS
@@ -105,10 +119,10 @@ def _serve(home: Home, tokens: Tokens, journal: Journal, *, require_auth: bool, 
     from tallystick.api.ipfs_routes import ipfs_routes
     from tallystick.api.log_routes import log_routes
     from tallystick.api.settings import Settings
+    from tallystick.cli.node_anchors import anchoring
     from tallystick.node.blocks import Blocks
     from tallystick.node.public_log import EngineLog
 
-    host = _host(home, journal)
     host.book.start()
     stack.callback(host.book.close)
     host.start()
@@ -118,7 +132,8 @@ def _serve(home: Home, tokens: Tokens, journal: Journal, *, require_auth: bool, 
     source = EngineLog(home.engine, host.book.lock, FolderTiles(home.path / LOG_FOLDER).read)
     gateway = ipfs_routes(Blocks(source, home.node.ports.blobs), partial(may_read, house), partial(file_of, house))
     receipts = log_routes(source, partial(_holds_key_of, home, tokens))
-    return application(house, [*receipts, *gateway, *FILE_ROOTS])
+    anchors = anchor_routes(stack.enter_context(anchoring(home, host, journal)))
+    return application(house, [*receipts, *gateway, *FILE_ROOTS, *anchors])
 
 
 def _holds_key_of(home: Home, tokens: Tokens, sender: str) -> bool:
@@ -129,13 +144,12 @@ def _holds_key_of(home: Home, tokens: Tokens, sender: str) -> bool:
     return any(home.identity.account(name).public.hex() == sender for name in accounts)
 
 
-def _host(home: Home, journal: Journal) -> Host:
+def _host(home: Home, journal: Journal, rhythm: Rhythm) -> Host:
     """Give a home's node many buyers and workers elsewhere."""
     from tallystick.adapters.local import SystemEntropy
     from tallystick.cli.home import hire
     from tallystick.node.exchange import Exchange
     from tallystick.node.feed import Feed
-    from tallystick.node.floor import Rhythm
     from tallystick.node.host import Host
     from tallystick.node.ledger_thread import SharedBook
     from tallystick.node.shell import Node
@@ -147,7 +161,7 @@ def _host(home: Home, journal: Journal) -> Host:
     return Host(
         node=node,
         book=book,
-        exchange=Exchange(book, ports, entropy, Rhythm()),
+        exchange=Exchange(book, ports, entropy, rhythm),
         feed=feed,
         entropy=entropy,
         output_folder=home.path / OUTPUT_FOLDER,

@@ -31,6 +31,26 @@ def start(
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="The certificate chain, PEM.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM.")] = None,
+    heartbeat: Annotated[
+        float,
+        typer.Option(
+            "--heartbeat",
+            metavar="SECONDS",
+            min=0.2,
+            max=300,
+            help="How often workers give a sign; thrice silent: out.",
+        ),
+    ] = 5,
+    lease: Annotated[
+        float,
+        typer.Option(
+            "--lease",
+            metavar="SECONDS",
+            min=1,
+            max=86_400,
+            help="How long a worker may hold a micro job.",
+        ),
+    ] = 600,
     as_json: Json = False,
 ) -> None:
     """Serve this home until Ctrl-C or SIGTERM.
@@ -40,7 +60,8 @@ def start(
     from tallystick.cli.node import Wanted
     from tallystick.cli.node import start as begin
 
-    raise typer.Exit(begin(Wanted(listen, require_auth, tls_cert, tls_key), as_json=as_json))
+    wanted = Wanted(listen, require_auth, tls_cert, tls_key, heartbeat, lease)
+    begin(wanted, as_json=as_json)
 
 
 @token_app.callback(invoke_without_command=True)
