@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from litestar import WebSocket, websocket
+from litestar.exceptions import WebSocketException
 
 from tallystick import wire
 from tallystick.api.house import Here, House
@@ -135,7 +136,7 @@ async def worker(socket: WebSocket[Any, Any, Any], house: Here) -> None:
     await socket.accept()
     with house.lines.held():
         code, reason = await _serve(socket, house)
-        with suppress(Exception):  # it may be gone already, which is what closing is for
+        with suppress(WebSocketException, RuntimeError, OSError):  # it may be gone already
             await socket.close(code=code, reason=reason[:100])
 
 

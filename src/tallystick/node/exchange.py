@@ -10,9 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
-from tallystick.commitment import Opening
+from tallystick.commitment import Opening, meta_digest
 from tallystick.errors import (
     AbsentError,
     AuthorityError,
@@ -23,11 +22,13 @@ from tallystick.errors import (
 )
 from tallystick.ledger.fold import next_nonce
 from tallystick.ledger.payloads import SubmitResult
+from tallystick.ledger.records import Overlay, Result, result_key
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node import floor as do
 from tallystick.node.crew import Broken, Fact, Gone, Revealed
 from tallystick.node.deliveries import delivery_key, spell_delivery
 from tallystick.node.ledger_thread import SharedBook
+from tallystick.node.lines import Card, Line
 from tallystick.node.pieces import Out
 from tallystick.node.ports import Clock, Entropy, Ports
 from tallystick.node.sequencer import Accepted, Block, Outcome, Submission
@@ -35,45 +36,6 @@ from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import address_of
 
 TICKET_BYTES = 24
-
-
-class Line(Protocol):
-    """One connected worker. Every call returns at once, from any thread; what cannot be sent closes the line."""
-
-    def piece(self, out: Out, lease: int) -> None:
-        """Send a micro job."""
-        ...
-
-    def challenge(self, out: Out) -> None:
-        """Ask for openings."""
-        ...
-
-    def receipt(self, piece: do.Piece, transaction: Transaction, index: int) -> None:
-        """Say that a commitment is durable."""
-        ...
-
-    def refused(self, piece: do.Piece, reason: str, nonce: int) -> None:
-        """Say why something does not count."""
-        ...
-
-    def cancel(self, piece: do.Piece, reason: str) -> None:
-        """Call a piece back."""
-        ...
-
-    def hang_up(self, reason: str) -> None:
-        """Close."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A connected worker, as others may see it; ``since`` is when it connected, UTC ms."""
-
-    number: int
-    worker: str
-    backend: str
-    capacity: int
-    since: int
 
 
 @dataclass(slots=True)
@@ -268,10 +230,23 @@ class Exchange:
             out = self._spoken_of(number, piece)
             if address != address_of(bytes.fromhex(out.worker)):
                 raise AuthorityError("worker_address is not the address of this line's worker")
+            if not out.root:
+                self._found(number, out)
             if out.root.hex() != root:
                 raise ConflictError(f"the log holds the root {out.root.hex() or 'of nobody'} for this piece")
             if out.digests is None:
                 raise ConflictError("the bytes of this piece have not all arrived: deliver them first")
+
+    def _found(self, number: int, out: Out) -> None:
+        """Take up a root that this worker logged before a restart; its leaves say what the worker says it runs."""
+        piece = out.piece
+        key = result_key(piece.job_id, piece.attempt, piece.microjob)
+        standing = Overlay(self.book.engine.view).find(Result, key)
+        if standing is not None and standing.worker == out.worker:
+            out.meta = out.meta or meta_digest(self._lines[number].card.backend, out.spec.task.kernel)
+            self._floor.rooted(piece)
+            out.rooted(bytes.fromhex(standing.root))
+            self._advance(out)
 
     def refuse(self, number: int, piece: do.Piece, reason: str) -> None:
         """Tell a line that something does not count."""

@@ -30,6 +30,12 @@ class Rhythm:
     lease: int = LEASE_MS
     grace: int = GRACE_MS
 
+    @classmethod
+    def of(cls, heartbeat_s: float, lease_s: float) -> Rhythm:
+        """Return the rhythm of so many seconds: silent after three heartbeats, waited for another four."""
+        beat = max(1, round(heartbeat_s * 1000))
+        return cls(heartbeat=beat, silence=3 * beat, lease=max(1, round(lease_s * 1000)), grace=4 * beat)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Piece:

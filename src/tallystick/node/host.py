@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from tallystick.errors import (
     AbsentError,
     ClosingError,
@@ -33,8 +31,9 @@ from tallystick.node.billing import bill
 from tallystick.node.delivery import bundle_path, sidecar_path
 from tallystick.node.exchange import Exchange
 from tallystick.node.feed import Feed
+from tallystick.node.forms import strangers, wish_of
 from tallystick.node.ledger_thread import SharedBook
-from tallystick.node.ordering import DEFAULT_AUDIT, Windows, Wish, local_pool
+from tallystick.node.ordering import Wish, local_pool
 from tallystick.node.ports import Entropy, Picture
 from tallystick.node.remote import RemoteStaff
 from tallystick.node.shell import Node, Offer
@@ -44,7 +43,6 @@ from tallystick.primitives.digests import sha256
 TICK_SECONDS: Final = 1.0
 RETRY_MS: Final = 3_000
 CLOSE_SECONDS: Final = 1.0
-MINUTE_MS: Final = 60_000
 JOB_NAME_BYTES: Final = 8
 OUTPUT, SIDECAR, BUNDLE = "output", "sidecar", "bundle"
 
@@ -216,7 +214,9 @@ class Host:
         """Write the order for workers as if they were here already: the price depends on how many, not on who."""
         if sha256(data).hex() != form.input:
             raise ConflictError("the uploaded bytes are not those that the form names", input=sha256(data).hex())
-        wish = self._wish(account, form, job_id or new_job_id(self.entropy))
+        name = job_id or new_job_id(self.entropy)
+        output = self.output_folder / name / form.output_name
+        wish = wish_of(form, account, name, str(output), self.node.ports.clock.now())
         picture = self.node.ports.images.decode(data)
         return wish, self.node.offer_for(wish, picture, self._likely(wish))
 
@@ -228,31 +228,7 @@ class Host:
                 return staff.recruit(wish, frozenset())
         except UnmatchedError:
             pass
-        return local_pool(_strangers(wish), self.node.identity)
-
-    def _wish(self, account: str, form: OrderForm, job_id: str) -> Wish:
-        minutes = form.minutes * MINUTE_MS
-        usual = Windows()
-        return Wish(
-            job_id=job_id,
-            input=form.input,
-            input_name=form.input_name,
-            output_path=str(self.output_folder / job_id / form.output_name),
-            scale=form.scale,
-            created=self.node.ports.clock.now(),
-            block=form.block,
-            workers=form.workers,
-            placement=form.placement,
-            duplicates=form.duplicates,
-            audit=DEFAULT_AUDIT if form.audit is None else form.audit,
-            audit_blocks=form.audit_blocks,
-            windows=_windows(usual, minutes),
-            account=account,
-            remote=True,
-            price_max=form.price_max or "",
-            workers_least=min(form.workers, form.workers_least),
-            audit_least=form.audit is None,
-        )
+        return local_pool(strangers(wish), self.node.identity)
 
     def _view(self, order: _Order, *, costed: bool) -> JobView:
         wish = order.wish
@@ -377,23 +353,6 @@ _CANCELLED: Final = "cancelled by its buyer"
 def new_job_id(entropy: Entropy) -> str:
     """Return a name for a job that nobody has yet."""
     return f"up-{entropy.token(JOB_NAME_BYTES).hex()}"
-
-
-def _strangers(wish: Wish) -> Wish:
-    """Return the wish as if every worker had an operator of its own."""
-    return msgspec.structs.replace(wish, operators=wish.workers)
-
-
-def _windows(usual: Windows, minutes: int) -> Windows:
-    """Return deadlines for work that is to be committed in so many milliseconds."""
-    return Windows(
-        commit=minutes,
-        upload=minutes + max(MINUTE_MS, minutes // 6),
-        reveal=minutes + 2 * max(MINUTE_MS, minutes // 6),
-        judge=usual.judge,
-        dispute=usual.dispute,
-        refund=usual.refund,
-    )
 
 
 def _newest(order: _Order) -> tuple[int, str]:
