@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from bench import __main__ as bench
-from bench import _job, entries, kernel, memory, overhead, startup
+from bench import _job, entries, kernel, memory, million, overhead, startup
 from bench._command import run
 from bench._meter import Meter, count
+from tallystick.adapters.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -103,6 +104,29 @@ def test_memory() -> None:
     assert figures["disk_peak_bytes"] > 0
 
 
+def test_million(capsys: pytest.CaptureFixture[str]) -> None:
+    figures: dict[str, Any] = million.main(entries=3000, snapshot_every=700, rounds=1)
+    assert figures["entries"] == 3000
+    assert figures["snapshot_piece_bytes"] > 700 * 40
+    assert figures["start_of_an_empty_ledger_s"] > 0
+    assert min(figures[f"start_by_{way}_s"] for way in ("snapshot", "replay")) > 0
+    assert figures["peak_rss_by_snapshot_bytes"] > 10_000_000
+    assert figures["replay_over_snapshot"] > 0
+    assert "target 10 s" in capsys.readouterr().out
+
+
+def test_the_two_starts_fold_the_same_ledger_and_only_one_knows_the_snapshot(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    pauses, sizes = million.build(path, 1700, 500)
+    assert len(pauses) == len(sizes) == 3
+    by_snapshot, by_replay = (million._opened(kind(path, read_only=True)) for kind in (SqliteStore, million.NoSnapshot))
+    assert by_replay.tree.size > by_snapshot._kept.size > 1500
+    assert by_replay._kept.size == 0
+    assert by_snapshot.view.records == by_replay.view.records
+    assert by_snapshot.tree.root() == by_replay.tree.root()
+    assert 1000 < len(by_replay.view.records) < 1700
+
+
 def test_startup() -> None:
     figures: dict[str, Any] = startup.main(runs=1)
     assert set(figures) == {"python_c_pass", "tally_help", "tally_verify", "bundle_bytes"}
@@ -114,7 +138,7 @@ def test_a_command_that_fails_is_named_with_its_words() -> None:
 
 
 def test_every_module_is_a_benchmark_or_begins_with_an_underscore() -> None:
-    assert bench.known() == ["entries", "kernel", "memory", "overhead", "startup"]
+    assert bench.known() == ["entries", "kernel", "memory", "million", "overhead", "sockets", "startup"]
     for name in bench.known():
         module = importlib.import_module(f"bench.{name}")
         assert callable(module.main)
@@ -131,24 +155,28 @@ def test_figures_go_to_a_file_that_names_no_machine(tmp_path: Path, monkeypatch:
     assert bench.main(["kernel", "nonsense"]) == 2
 
 
-def test_committed_results_have_every_benchmark() -> None:
-    results = sorted((ROOT / "bench" / "results").glob("2*.json"))
-    assert results
-    for path in results:
+def test_every_benchmark_has_committed_results() -> None:
+    found: list[str] = []
+    for path in sorted((ROOT / "bench" / "results").glob("2*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
-        assert set(document["figures"]) == set(bench.known())
-        assert document["command"] == "python -m bench"
+        named = document["command"].split()[3:]
+        assert document["command"].split()[:3] == ["python", "-m", "bench"]
+        assert not named or set(document["figures"]) == set(named)
+        found += document["figures"]
+    assert sorted(found) == bench.known()
 
 
 def test_the_guide_says_what_was_measured() -> None:
     guide = " ".join((ROOT / "docs" / "guides" / "performance.md").read_text(encoding="utf-8").split())
-    (name,) = set(re.findall(r"bench/results/(2[\w-]+\.json)", guide))
-    document = json.loads((ROOT / "bench" / "results" / name).read_text(encoding="utf-8"))
+    names = sorted(set(re.findall(r"bench/results/(2[\w-]+\.json)", guide)))
+    documents = [json.loads((ROOT / "bench" / "results" / name).read_text(encoding="utf-8")) for name in names]
+    figures = {name: each for document in documents for name, each in document["figures"].items()}
     wanted = [
-        *said_of_proof(document["figures"]["overhead"]),
-        *said_of_the_rest(document["figures"]),
-        f"load of {document['load_at_start']} at the start, {document['load_at_end']} at the end",
-        f"Python {document['software']['python']}.",
+        *said_of_proof(figures["overhead"]),
+        *said_of_a_million(figures["million"]),
+        *said_of_the_rest(figures),
+        *(f"load of {each['load_at_start']} at the start, {each['load_at_end']} at the end" for each in documents),
+        *(f"Python {each['software']['python']}." for each in documents),
     ]
     assert [each for each in wanted if each not in guide] == []
 
@@ -171,6 +199,26 @@ def said_of_proof(proof: dict[str, Any]) -> list[str]:
         f"credentials {share(after['content credentials'])}, bundle",
         f"clearing up {share(after['bundle and clearing up'])}, and PNG coding {100 * after['PNG coding']:.0f} %",
         *(f"| {share(each)} |" for each in proof["checking_over_the_rest"].values()),
+    ]
+
+
+def said_of_a_million(start: dict[str, Any]) -> list[str]:
+    rows = (
+        ("an empty ledger", "of_an_empty_ledger"),
+        ("by snapshot", "by_snapshot"),
+        ("by a full replay", "by_replay"),
+    )
+    return [
+        f"{start['entries']:,} entries",
+        f"a file of {start['file_bytes'] / 1e6:,.0f} MB",
+        *(
+            f"| {name} | {start[f'start_{key}_s']:.1f} s | {start[f'start_{key}_cpu_s']:.1f} s "
+            f"| {start[f'peak_rss_{key}_bytes'] / 1e6:,.0f} MB |"
+            for name, key in rows
+        ),
+        f"{start['replay_over_snapshot']:.0f} times the CPU",
+        f"every {start['snapshot_every']:,} entries",
+        f"{start['snapshot_pause_ms']} ms, at most {start['snapshot_pause_ms_at_most']} ms",
     ]
 
 
