@@ -231,6 +231,20 @@ def test_more_pieces_than_there_is_room_for_are_not_taken() -> None:
     assert [type(line.hear(offer(spec, index))[0]) for index in range(3)] == [Compute, Compute, Tell]
 
 
+def test_a_piece_of_an_earlier_line_gives_way_to_what_the_node_offers_now() -> None:
+    line, spec = Spoken(), order()
+    line.open()
+    for index in (0, 1):
+        line.hear(offer(spec, index))
+    line.do(Broke())
+    line.open()
+    line.hear(offer(spec, 1))
+    after = line.hear(offer(spec, 2))
+    assert [type(each) for each in after] == [Drop, Compute]
+    assert list(line.session.held) == ["job-1:1:1", "job-1:1:2"]
+    assert [type(each) for each in line.hear(offer(spec, 3))] == [Tell]
+
+
 def test_roots_without_receipts_are_bounded_too() -> None:
     line = Spoken(capacity=1)
     line.open()

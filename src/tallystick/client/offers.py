@@ -12,10 +12,10 @@ from typing import Final
 from tallystick.errors import CommitmentError, DeadlineError, MalformedError, TooLargeError, VerificationError
 from tallystick.job import JobSpec, Upscale
 from tallystick.kernels.lanczos import KERNEL_NAME
-from tallystick.node.worker import Assignment
+from tallystick.node.worker import Assignment, Worker
 from tallystick.primitives.digests import field_commitment, sha256
 from tallystick.slicing import Layout, MicroJob, Slot, block_length, check_task, layout, seat_of
-from tallystick.wire import Job, JobPayload, piece_id
+from tallystick.wire import Auth, Hello, Job, JobPayload, hello_digest, piece_id
 
 KERNELS: Final = (KERNEL_NAME,)
 INPUT_BYTES_MAX: Final = 1 << 30
@@ -39,6 +39,23 @@ class Terms:
     bond: int
     chain_id: str | None = None
     bounds: Bounds = field(default_factory=Bounds)
+
+
+def hello_to(auth: Auth, worker: Worker, terms: Terms) -> Hello:
+    """Return a worker's answer to a node's nonce."""
+    return Hello(
+        public_key=worker.key.public.hex(),
+        signature=worker.key.sign(hello_digest(auth.chain_id, auth.nonce)).hex(),
+        backend=worker.backend,
+        kernels=KERNELS,
+        capacity=terms.capacity,
+        software=terms.software,
+    )
+
+
+def wei_of(text: str) -> int:
+    """Read an amount that is only compared: what is none counts as nothing."""
+    return int(text) if text.isdecimal() and text.isascii() else 0
 
 
 def assignment_of(name: str, payload: JobPayload, chain_id: str, public: bytes) -> Assignment:

@@ -39,6 +39,8 @@ class Piece:
     name: str
     payload: JobPayload
     assignment: Assignment
+    line: int = 0
+    """The line over which the node last spoke of it."""
     stage: Stage = Stage.COMPUTING
     outputs: tuple[Output, ...] = ()
     posted: Posted | None = None

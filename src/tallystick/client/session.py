@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tallystick import wire
-from tallystick.client.offers import KERNELS, Terms, assignment_of, check_offer
+from tallystick.client.offers import Terms, assignment_of, check_offer, hello_to, wei_of
 from tallystick.client.pieces import Known, Piece, delivered
 from tallystick.client.signals import (
     Advanced,
@@ -56,6 +56,7 @@ class Session:
     worker: Worker
     terms: Terms
     line: Line = Line.DOWN
+    lines: int = 0
     chain_id: str = ""
     nonce: int = 0
     heartbeat_ms: int = 1000
@@ -79,7 +80,7 @@ class Session:
             case Heard(message=message):
                 self._heard(message, now)
             case Dialed():
-                self.line, self._beat = Line.DIALED, now
+                self.line, self._beat, self.lines = Line.DIALED, now, self.lines + 1
             case Broke():
                 self.line, self.joining = Line.DOWN, False
             case Joined(nonce=nonce):
@@ -130,16 +131,7 @@ class Session:
         if self.chain and auth.chain_id != self.chain:
             raise VerificationError("ledger of the node", expected=self.chain, actual=auth.chain_id)
         self.chain_id = auth.chain_id
-        signature = self.worker.key.sign(wire.hello_digest(auth.chain_id, auth.nonce))
-        hello = wire.Hello(
-            public_key=self.worker.key.public.hex(),
-            signature=signature.hex(),
-            backend=self.worker.backend,
-            kernels=KERNELS,
-            capacity=self.terms.capacity,
-            software=self.terms.software,
-        )
-        self._say.append(Send(hello))
+        self._say.append(Send(hello_to(auth, self.worker, self.terms)))
 
     def _ready(self, ready: wire.Ready) -> None:
         if ready.worker_address != self.worker.key.address:
@@ -148,7 +140,7 @@ class Session:
         self.heartbeat_ms = min(max(ready.heartbeat_ms, HEARTBEAT_MS_MIN), HEARTBEAT_MS_MAX)
         if self.draining:
             self._say.append(Send(wire.Drain()))
-        missing = max(0, self.terms.bond - _wei(ready.bond)) if not self.draining else 0
+        missing = max(0, self.terms.bond - wei_of(ready.bond)) if not self.draining else 0
         if missing or not ready.registered:
             self.joining = True
             self._say.append(Join(ready.nonce, ready.registered, missing))
@@ -168,7 +160,7 @@ class Session:
             self._renew(held, job, now)
         elif self.draining:
             self._refuse(job.job_id, "this worker is leaving")
-        elif self._is_full():
+        elif not self._has_room():
             self._refuse(job.job_id, f"this worker has its {self.terms.capacity} pieces")
         else:
             self._take(job, now)
@@ -183,7 +175,7 @@ class Session:
         except TallyError as error:
             self._refuse(job.job_id, str(error))
             return
-        piece = Piece(job.job_id, job.payload, assignment, told=now)
+        piece = Piece(job.job_id, job.payload, assignment, self.lines, told=now)
         self.held[piece.name] = piece
         self._begin(Compute(piece))
 
@@ -197,7 +189,8 @@ class Session:
         except TallyError as error:
             self._refuse(job.job_id, str(error))
             return
-        moved, piece.payload = payload.output.path != piece.payload.output.path, payload
+        moved = payload.output.path != piece.payload.output.path
+        piece.payload, piece.line = payload, self.lines
         if moved and piece.stage in {Stage.UPLOADED, Stage.COMMITTED}:
             piece.go(Stage.COMPUTING)
             self._begin(Compute(piece))
@@ -206,10 +199,15 @@ class Session:
         step.piece.begun = step.piece.payload
         self._say.append(step)
 
-    def _is_full(self) -> bool:
-        """Tell whether there is no room; a root that waits for its receipt takes little, but not without end."""
-        computing = sum(piece.stage is not Stage.COMMITTED for piece in self.held.values())
-        return computing >= self.terms.capacity or len(self.held) >= self.terms.capacity + WAITING_MAX
+    def _has_room(self) -> bool:
+        """Tell whether one more fits; a piece of an earlier line that the node no longer speaks of gives way."""
+        if len(self.held) >= self.terms.capacity + WAITING_MAX:
+            return False  # roots that wait for their receipts take little, but not without end
+        computing = [piece for piece in self.held.values() if piece.stage is not Stage.COMMITTED]
+        stale = [piece for piece in computing if piece.line != self.lines]
+        if len(computing) >= self.terms.capacity and stale:
+            self._let_go(stale[0])
+        return len(computing) < self.terms.capacity or bool(stale)
 
     def _refuse(self, name: str, why: str) -> None:
         self._say.append(Tell(f"piece {name} is not taken: {why}"))
@@ -391,7 +389,3 @@ class Session:
 
     def _at(self, stage: Stage) -> list[Piece]:
         return [piece for piece in self.held.values() if piece.stage is stage]
-
-
-def _wei(text: str) -> int:
-    return int(text) if text.isdecimal() and text.isascii() else 0
