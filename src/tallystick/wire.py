@@ -114,6 +114,13 @@ class Progress(_Message, frozen=True, tag="progress"):
     total: Count
 
 
+class Declined(_Message, frozen=True, tag="declined"):
+    """Worker: nothing will come of this piece here; somebody else may have it now instead of when the lease ends."""
+
+    job_id: PieceId
+    reason: Annotated[str, msgspec.Meta(max_length=1000)]
+
+
 class CommitmentMessage(_Message, frozen=True, tag="commitment"):
     """Worker: its signed SUBMIT_RESULT as the exact text of the entry, and the meta digest of its leaves."""
 
@@ -187,7 +194,7 @@ class Drain(_Message, frozen=True, tag="drain"):
 
 
 FromNode = Auth | Ready | Job | Receipt | Refused | Challenge | Cancel
-FromWorker = Hello | Progress | CommitmentMessage | JobResult | OpeningMessage | Heartbeat | Drain
+FromWorker = Hello | Progress | Declined | CommitmentMessage | JobResult | OpeningMessage | Heartbeat | Drain
 
 _FROM_NODE: Final[msgspec.json.Decoder[FromNode]] = msgspec.json.Decoder(FromNode)
 _FROM_WORKER: Final[msgspec.json.Decoder[FromWorker]] = msgspec.json.Decoder(FromWorker)

@@ -229,6 +229,8 @@ def test_more_pieces_than_there_is_room_for_are_not_taken() -> None:
     line, spec = Spoken(), order()
     line.open()
     assert [type(line.hear(offer(spec, index))[0]) for index in range(3)] == [Compute, Compute, Tell]
+    (declined,) = sent(line.hear(offer(spec, 3)), wire.Declined)
+    assert declined.job_id == "job-1:1:3"
 
 
 def test_a_piece_of_an_earlier_line_gives_way_to_what_the_node_offers_now() -> None:
@@ -242,7 +244,7 @@ def test_a_piece_of_an_earlier_line_gives_way_to_what_the_node_offers_now() -> N
     after = line.hear(offer(spec, 2))
     assert [type(each) for each in after] == [Drop, Compute]
     assert list(line.session.held) == ["job-1:1:1", "job-1:1:2"]
-    assert [type(each) for each in line.hear(offer(spec, 3))] == [Tell]
+    assert [type(each) for each in line.hear(offer(spec, 3))] == [Tell, Send]
 
 
 def test_roots_without_receipts_are_bounded_too() -> None:
@@ -383,7 +385,9 @@ def test_a_piece_that_is_offered_again_only_learns_its_new_places() -> None:
     assert line.hear(offer(output=moved, lease_ends=NOW + 9_000)) == []
     assert line.session.held[job.job_id].payload.output.path == moved.path
     other = offer(blocks=tuple(reversed(job.payload.blocks)))
-    assert "other contents" in only(line.hear(other), Tell).text
+    after = line.hear(other)
+    assert "other contents" in only(after, Tell).text
+    assert sent(after, wire.Declined) == [], "the piece itself goes on"
     assert line.session.held[job.job_id].payload.blocks == job.payload.blocks
 
 
@@ -547,8 +551,10 @@ def test_a_failed_piece_is_let_go_with_its_reason() -> None:
     line, job = Spoken(), offer()
     line.open()
     line.hear(job)
-    after = line.do(Failed(job.job_id, "the disk is full"))
+    after = line.do(Failed(job.job_id, "the disk is full" + "." * 2000))
     assert "the disk is full" in only(after, Tell).text
+    (declined,) = sent(after, wire.Declined)
+    assert wire.read_from_worker(wire.spell(declined)) == declined
     assert only(after, Drop).piece == job.job_id
 
 

@@ -95,6 +95,19 @@ def test_a_silent_line_is_closed_and_a_heard_one_is_not() -> None:
     assert floor.worker_of(2) == B
 
 
+def test_a_declined_piece_is_lost_at_once_and_waits_for_whoever_gets_it() -> None:
+    floor = Floor(RHYTHM)
+    floor.join(1, A, 1, 0)
+    floor.join(2, B, 1, 0)
+    floor.hand(piece(0), A, "ann", 0)
+    assert floor.decline(piece(0), 1) == (Lost(piece(0)),)
+    assert floor.decline(piece(0), 1) == (), "it is not out any more"
+    assert sent(floor.hand(piece(0), B, "ann", 1)) == [piece(0)]
+    floor.rooted(piece(0))
+    assert floor.decline(piece(0), 2) == (), "its root stands: nobody else can make good on it"
+    assert floor.decline(piece(7), 2) == ()
+
+
 def test_a_lease_ends_however_alive_its_holder_is() -> None:
     floor = Floor(RHYTHM)
     floor.join(1, A, 1, 0)

@@ -291,6 +291,9 @@ def take(exchange: Exchange, number: int, message: wire.FromWorker) -> bool:
         case wire.Progress(job_id=name, done=done):
             exchange.progress(number, _piece(name), done)
             return False
+        case wire.Declined(job_id=name):
+            exchange.decline(number, _piece(name))
+            return False
         case wire.CommitmentMessage(job_id=name, entry=entry, meta=meta):
             exchange.commitment(number, _piece(name), entry.encode(), bytes.fromhex(meta))
         case wire.JobResult(job_id=name, worker_address=address, result_hash=root):

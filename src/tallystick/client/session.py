@@ -45,6 +45,7 @@ KNOWN_MAX: Final = 8192
 WAITING_MAX: Final = 256
 SIGNED_AGAIN_MAX: Final = 8
 PROGRESS_MS: Final = 1000
+REASON_MAX: Final = 1000
 LEASE_GRACE_MS: Final = 60_000
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 100, 60_000
 
@@ -211,6 +212,12 @@ class Session:
 
     def _refuse(self, name: str, why: str) -> None:
         self._say.append(Tell(f"piece {name} is not taken: {why}"))
+        if name not in self.held:
+            self._decline(name, why)
+
+    def _decline(self, name: str, why: str) -> None:
+        if self.line is Line.OPEN:
+            self._say.append(Send(wire.Declined(name, why[:REASON_MAX])))
 
     def _worked(self, stimulus: Advanced | Computed | Uploaded | Failed, now: int) -> None:
         """Go on with a piece; what ends for one that was let go meanwhile is nobody's business."""
@@ -233,6 +240,7 @@ class Session:
                 self._begin(Compute(piece) if piece.stage is Stage.COMPUTING else Upload(piece))
             case Failed(reason=reason):
                 self._say.append(Tell(f"piece {piece.name} is given up: {reason}"))
+                self._decline(piece.name, reason)
                 self._let_go(piece)
 
     def _progress(self, piece: Piece, done: int, now: int) -> None:

@@ -167,6 +167,16 @@ class Exchange:
             out = self._spoken_of(number, piece)
             out.done = min(done, len(out.microjob.slots))
 
+    def decline(self, number: int, piece: do.Piece) -> None:
+        """Hear that a worker will not do a piece.
+
+        Raises:
+            AuthorityError: it is not this worker's, or no longer.
+        """
+        with self._lock:
+            self._spoken_of(number, piece)
+            self._do(self._floor.decline(piece, self.clock.now()))
+
     def ticket(self, ticket: str) -> Out:
         """Return the piece of a ticket.
 

@@ -186,6 +186,14 @@ class Floor:
         self._wait(held, now)
         return (*orders, *self._fill(worker, now))
 
+    def decline(self, piece: Piece, now: int) -> tuple[Order, ...]:
+        """Take a piece back whose holder will not do it, as if its lease were over; a root that stands stays its own."""
+        held = self._held.get(piece)
+        if held is None or held.stage is not Stage.OUT or held.safe:
+            return ()
+        self._wait(held, now)
+        return (Lost(piece),)
+
     def rooted(self, piece: Piece) -> None:
         """Note that the root of a piece stands in the log: it cannot be given to anybody else any more."""
         held = self._held.get(piece)
