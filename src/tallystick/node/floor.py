@@ -187,7 +187,7 @@ class Floor:
         return (*orders, *self._fill(worker, now))
 
     def decline(self, piece: Piece, now: int) -> tuple[Order, ...]:
-        """Take a piece back whose holder will not do it, as if its lease were over; a root that stands stays its own."""
+        """Take back what its holder will not do, as if the lease were over; whose root stands, its own it stays."""
         held = self._held.get(piece)
         if held is None or held.stage is not Stage.OUT or held.safe:
             return ()
