@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -67,8 +68,13 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return kept | {"TALLY_HOME": str(home)} | more
 
 
-def start(home: Path, *options: str, listen: str = "127.0.0.1:0", **more: str) -> NodeProcess:
-    """Start a node and wait until it is ready; what keeps it from that is raised with its log."""
+def start(
+    home: Path, *options: str, listen: str = "127.0.0.1:0", verify: str | None = None, **more: str
+) -> NodeProcess:
+    """Start a node and wait until it is ready; what keeps it from that is raised with its log.
+
+    ``verify`` is the certificate of a node that speaks TLS, whatever name it is for.
+    """
     home.parent.mkdir(parents=True, exist_ok=True)
     log = home.parent / f"{home.name}.node.log"
     with log.open("a", encoding="utf-8") as errors:
@@ -84,7 +90,7 @@ def start(home: Path, *options: str, listen: str = "127.0.0.1:0", **more: str) -
     line = process.stdout.readline()
     try:
         node = NodeProcess(home, str(json.loads(line)["url"]), process, log)
-        wait_ready(node)
+        wait_ready(node, verify)
     except (ValueError, KeyError, AssertionError):
         process.kill()
         process.communicate()
@@ -92,13 +98,18 @@ def start(home: Path, *options: str, listen: str = "127.0.0.1:0", **more: str) -
     return node
 
 
-def wait_ready(node: NodeProcess) -> None:
+def wait_ready(node: NodeProcess, verify: str | None = None) -> None:
     """Wait for /readyz."""
+    context = None if verify is None else ssl.create_default_context(cafile=verify)
+    if context is not None:
+        context.check_hostname = False
     until = time.monotonic() + SECONDS_MAX
     while time.monotonic() < until:
         assert node.process.poll() is None, "it ended"
         try:
-            with urllib.request.urlopen(f"{node.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own node
+            with urllib.request.urlopen(  # noqa: S310 - our own node
+                f"{node.url}/readyz", timeout=5, context=context
+            ) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):
@@ -107,9 +118,9 @@ def wait_ready(node: NodeProcess) -> None:
 
 
 @contextmanager
-def serving(home: Path, *options: str, **more: str) -> Iterator[NodeProcess]:
+def serving(home: Path, *options: str, verify: str | None = None, **more: str) -> Iterator[NodeProcess]:
     """Serve a home for the length of a block; killed at its end if it still runs."""
-    node = start(home, *options, **more)
+    node = start(home, *options, verify=verify, **more)
     try:
         yield node
     finally:

@@ -35,7 +35,7 @@ class Address:
             if not bracket or (rest and not rest.startswith(":")):
                 raise wrong
             host, port = inside, rest[1:] or port
-        elif text.count(":") == 1:
+        elif ":" in text:  # an IPv6 address without brackets would swallow its port
             host, _, port = text.partition(":")
         host = "127.0.0.1" if host in {"localhost", ""} else host
         if not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
