@@ -193,20 +193,21 @@ class ScriptedChain:
             self.mine()
 
     def _asked(self, method: str, act: Callable[[], T]) -> T:
-        """Let the line break, or the asking process die, before the act or after it."""
+        """Let the line break, the asking process die, or the chain go on, before the act or after it."""
         self.asked[method] += 1
         fault = self.faults[method].pop(0) if self.faults.get(method) else ""
-        _strike(fault, "before")
+        self._strike(fault, "before")
         done = act()
-        _strike(fault, "after")
+        self._strike(fault, "after")
         return done
 
-
-def _strike(fault: str, moment: str) -> None:
-    if fault == f"lost {moment}":
-        raise ChainError(f"the line broke {moment} it")
-    if fault == f"killed {moment}":
-        raise PowerCut
+    def _strike(self, fault: str, moment: str) -> None:
+        if fault == f"lost {moment}":
+            raise ChainError(f"the line broke {moment} it")
+        if fault == f"killed {moment}":
+            raise PowerCut
+        if fault == f"mined {moment}":
+            self.mine()
 
 
 def _about(seen: SeenCommit, asset_cid: str) -> bool:

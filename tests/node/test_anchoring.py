@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,10 +14,12 @@ from tallystick.anchoring.erc7053 import anchor_commitment, read_commitment
 from tallystick.errors import StoreError, TransitionError
 from tallystick.node.anchor_outbox import Standing
 from tallystick.node.anchor_policy import AnchorPolicy, Trigger
-from tallystick.node.anchor_words import Kept, Phase, Sent, State, Terms, Woke
+from tallystick.node.anchor_words import Kept, Log, Look, Looked, Phase, Saw, Sent, Sign, State, Terms, Wait, Woke
 from tallystick.node.anchorer import TRANSITIONS, restore, step
+from tallystick.node.chain import Landed
 from tallystick.primitives.notes import Checkpoint, NoteVerifier, open_note
 from tallystick.simulation.disk import Fault, PowerCut
+from tallystick.simulation.world import START
 from tests.anchor_world import GWEI, IDENTITY, AnchorWorld, ScriptedChain
 
 SEEDS = 120
@@ -181,6 +184,47 @@ def test_a_dearer_chain_is_followed_under_the_same_nonce_and_whichever_lands_cou
     world.settle()
     world.check()
     assert world.anchored[0].tx_hash == outbox.calls[0].tx_hash
+    assert not any("used by another" in text for text in world.told)
+
+
+def test_of_several_variants_the_one_that_stood_in_the_lost_block_goes_out_again(world: AnchorWorld) -> None:
+    world.turn(asked=True)
+    world.chain.base_fee *= 5
+    world.pass_time(200_000)
+    world.turn()
+    first, second = dict.fromkeys(world.chain.sent)
+    world.chain.pool[0] = (first, world.chain.signed[first.tx_hash])
+    world.chain.base_fee = GWEI
+    world.chain.mine()
+    world.turn()
+    world.chain.reorg(1)
+    world.turn()
+    assert world.chain.sent[-1] == first != second
+    world.settle()
+    world.check()
+
+
+@pytest.mark.parametrize("method", ["next_nonce", "commits"])
+def test_a_commit_that_lands_while_the_chain_is_asked_is_not_made_again(world: AnchorWorld, method: str) -> None:
+    """The home's store was put back from a copy made before the anchor, whose transaction still waits."""
+    kept = dict(world.disk.private)
+    world.turn(asked=True)
+    world.disk.private = kept
+    world.open()
+    world.chain.faults[method] = ["mined after"]
+    world.turn(asked=True)
+    world.settle()
+    world.check()
+    assert world.nonces() == {0}
+
+
+def test_a_commit_that_lands_while_we_look_is_not_taken_for_somebody_elses(world: AnchorWorld) -> None:
+    world.turn(asked=True)
+    world.chain.faults["landed"] = ["mined after"]
+    world.turn()
+    world.settle()
+    world.check()
+    assert not any("used by another" in text for text in world.told)
 
 
 def test_a_fee_above_the_cap_is_not_signed_for_until_it_falls() -> None:
@@ -344,6 +388,45 @@ def test_what_cannot_happen_in_a_phase_is_refused() -> None:
     with pytest.raises(TransitionError):
         step(State(Phase.WATCHING), Kept(), 0, Terms(0))
     assert all((phase, Woke) in TRANSITIONS for phase in Phase)
+
+
+def seen(**changes: object) -> Saw:
+    """Our call in block 5 with nine on top, as a chain at rest shows it."""
+    landed = Landed(b"\1" * 32, 5, b"\5" * 32, succeeded=True)
+    whole = {"head": 14, "head_hash": b"\x0e" * 32, "nonce": 1, "landed": landed, "hash_there": b"\5" * 32}
+    return Saw(**{**whole, "hash_marked": None, **changes})  # type: ignore[arg-type]
+
+
+def watching(world: AnchorWorld, **changes: object) -> State:
+    """An anchor with one call of nonce 0 under way."""
+    world.turn(asked=True)
+    return replace(world.anchoring.state, **changes)
+
+
+def test_a_block_that_another_one_replaced_while_we_asked_does_not_count(world: AnchorWorld) -> None:
+    state = watching(world)
+    _, done = step(state, seen(), START, Terms(3))
+    assert isinstance(done[-1], Log)
+    _, done = step(state, seen(hash_there=b"\6" * 32), START, Terms(3))
+    assert isinstance(done[-1], Wait)
+    _, done = step(state, seen(hash_there=None), START, Terms(3))
+    assert isinstance(done[-1], Wait)
+
+
+def test_the_block_that_used_our_nonce_must_still_be_there_when_it_is_final(world: AnchorWorld) -> None:
+    state = watching(world, foreign=(5, b"\5" * 32))
+    _, done = step(state, seen(landed=None, hash_marked=b"\5" * 32), START, Terms(3))
+    assert isinstance(done[-1], Look)
+    after, done = step(state, seen(landed=None, hash_marked=b"\6" * 32), START, Terms(3))
+    assert (isinstance(done[-1], Wait), after.foreign) == (True, (14, b"\x0e" * 32))
+
+
+def test_a_node_that_lags_behind_does_not_make_us_sign_beside_what_may_land(world: AnchorWorld) -> None:
+    state = watching(world, phase=Phase.LOOKING)
+    after, done = step(state, Looked(0, ()), START, Terms(3))
+    assert (after.phase, isinstance(done[-1], Wait)) == (Phase.WATCHING, True)
+    _, done = step(state, Looked(1, ()), START, Terms(3))
+    assert isinstance(done[-1], Sign)
 
 
 def test_an_outbox_is_restored_as_what_it_stands_for(world: AnchorWorld) -> None:
