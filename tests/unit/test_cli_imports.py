@@ -16,16 +16,20 @@ HEAVY = (
     "cryptography.x509",
     "Crypto",
     "granian",
+    "httpx",
     "litestar",
     "numpy",
     "PIL",
+    "prometheus_client",
     "requests",
     "rich.live",
     "rich.progress",
     "tallystick.adapters",
+    "tallystick.api",
     "tallystick.kernels",
     "tallystick.node",
     "tallystick.simulation",
+    "websockets",
 )
 PRINT_LOADED = "import sys, tallystick.cli; print(*sorted(sys.modules), sep='\\n')"
 PRINT_LOADED_BY_HELP = (
