@@ -12,11 +12,11 @@ from tallystick.anchoring.erc7053 import EMBEDDED_CHAIN, anchor_commitment
 from tallystick.audit.anchors import Committed, Inquiry
 from tallystick.audit.bundle import AnchorProof, Bundle, parse, spell
 from tallystick.audit.findings import Finding, Result
-from tallystick.audit.trust import AnchorPin, Trust
+from tallystick.audit.trust import AnchorPin, CoordinatorPin, Trust
 from tallystick.audit.verify import Shown, verify_bundle
 from tallystick.errors import ChainError, MalformedError
 from tallystick.ledger import payloads as say
-from tallystick.ledger.transactions import Draft, sign
+from tallystick.ledger.transactions import Draft, decode, sign
 from tallystick.primitives import merkle
 from tallystick.primitives.keys import SigningKey
 from tallystick.primitives.notes import Checkpoint, NoteSigner, WitnessSigner, split_note
@@ -238,7 +238,25 @@ def test_without_an_anchor_in_it_a_pinned_recorders_commit_of_the_bundles_own_ch
     ids=str,
 )
 def test_an_anchor_of_anything_but_its_checkpoint_does_not_hold(job: Anchored, changes: dict[str, object]) -> None:
-    assert finding(job.anchor(**changes).bundle(), job.played.trust, View()).result is FAILS
+    assert finding(job.anchor(**changes).bundle(), job.played.trust).result is FAILS
+
+
+def test_an_anchor_outside_the_coordinators_pinned_range_does_not_hold(job: Anchored) -> None:
+    bundle, key = job.anchor().bundle(), job.ledger.coordinator.public.hex()
+    until = replace(job.played.trust, coordinators=(CoordinatorPin(key=key, first=0, last=job.indices[0] - 1),))
+    assert finding(bundle, until).result is FAILS
+    until = replace(job.played.trust, coordinators=(CoordinatorPin(key=key, first=0, last=job.indices[0]),))
+    assert finding(bundle, until).result is NOTE
+
+
+def test_an_anchor_in_the_log_that_its_sender_never_signed_does_not_hold(job: Anchored) -> None:
+    bundle = job.anchor().bundle()
+    assert finding(bundle, job.played.trust).result is NOTE
+    entries, index = job.ledger.log_entries, job.indices[0]
+    other = entries[index + 1].entry.split(b'"signature":"')[1][:128]
+    old = entries[index].entry.split(b'"signature":"')[1][:128]
+    entries[index] = decode(entries[index].entry.replace(old, other))
+    assert finding(job.bundle(), job.played.trust).result is FAILS
 
 
 def test_a_checkpoint_of_another_history_does_not_hold(job: Anchored) -> None:

@@ -68,11 +68,10 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """One anchor that fits the log; ``note`` is the anchored checkpoint where it is shown."""
+    """One anchor that fits the log, and its log index."""
 
     index: int
     payload: Anchored
-    note: str | None
 
     @property
     def itself(self) -> bool:
@@ -108,7 +107,7 @@ def _checked(proof: AnchorProof, bundle: Bundle, checkpoint: Checkpoint, trust: 
     if not isinstance(payload, Anchored) or sender != bundle.genesis.coordinator:
         expected = f"Anchored by {bundle.genesis.coordinator}"
         raise VerificationError(f"anchor at index {index}", expected=expected, actual=f"{transaction.type} by {sender}")
-    anchored = record.check_checkpoint(proof.checkpoint, trust)
+    anchored = record.open_checkpoint(proof.checkpoint, trust)
     _check_names(payload, anchored, index)
     cid = anchor_commitment(proof.checkpoint).asset_cid
     if payload.asset_cid != cid:
@@ -119,11 +118,11 @@ def _checked(proof: AnchorProof, bundle: Bundle, checkpoint: Checkpoint, trust: 
     hashes = tuple(bytes.fromhex(each) for each in proof.consistency)
     check_consistency(anchored.size, checkpoint.size, hashes, anchored.root, checkpoint.root)
     check_pinned(payload, trust)
-    return Anchor(index, payload, proof.checkpoint)
+    return Anchor(index, payload)
 
 
 def _check_names(payload: Anchored, anchored: Checkpoint, index: int) -> None:
-    """An Anchored entry is about this checkpoint, which is older than itself."""
+    """An Anchored entry is about this checkpoint; it cannot be newer than the entry, which its root would contain."""
     expected, actual = (
         (anchored.origin, anchored.size, anchored.root.hex()),
         (payload.origin, payload.size, payload.root),
@@ -131,9 +130,6 @@ def _check_names(payload: Anchored, anchored: Checkpoint, index: int) -> None:
     if actual != expected:
         what = f"origin, size and root of the anchor at index {index}"
         raise VerificationError(what, expected=" ".join(map(str, expected)), actual=" ".join(map(str, actual)))
-    if payload.size > index:
-        what = f"size of the anchor at index {index}"
-        raise VerificationError(what, expected=f"at most {index}, since it comes after", actual=payload.size)
 
 
 def check_pinned(payload: Anchored, trust: Trust) -> None:
@@ -173,9 +169,7 @@ def confirm(anchor: Anchor, inquiry: Inquiry, trust: Trust) -> str:
         VerificationError: the recorder never committed this checkpoint there, or what it wrote is something else.
     """
     said = anchor.payload
-    found = find_commit((said.contract, said.recorder), said.asset_cid, inquiry, trust, said.block)
-    if anchor.note is not None and found.note != anchor.note:
-        raise VerificationError("checkpoint in the commit", expected=anchor.note, actual=found.note)
+    found = find_commit((said.contract, said.recorder), said.asset_cid, inquiry, said.block)
     expected, checkpoint = (said.size, said.root), record.open_checkpoint(found.note, trust)
     if (checkpoint.size, checkpoint.root.hex()) != expected:
         actual = f"{checkpoint.size} {checkpoint.root.hex()}"
@@ -193,8 +187,10 @@ class Found:
     words: str
 
 
-def find_commit(by: tuple[str, str], asset_cid: str, inquiry: Inquiry, trust: Trust, near: int | None) -> Found:
-    """Return the first commit to a contract by a recorder, of a checkpoint by the pinned log key, if it is deep enough.
+def find_commit(by: tuple[str, str], asset_cid: str, inquiry: Inquiry, near: int | None) -> Found:
+    """Return the first commit to a contract, by a recorder, that holds the checkpoint with this CID and is deep enough.
+
+    Whose signature the checkpoint has is for the caller to check.
 
     Raises:
         ChainError: the chain does not answer.
@@ -207,7 +203,7 @@ def find_commit(by: tuple[str, str], asset_cid: str, inquiry: Inquiry, trust: Tr
     if not commits:
         what = f"commit of {asset_cid} on {view.name}"
         raise VerificationError(what, expected=f"one by {recorder} at {contract}", actual="none")
-    commit, note = _first(commits, asset_cid, trust)
+    commit, note = _first(commits, asset_cid)
     depth = head - commit.block
     if depth < wanted:
         some = f"{max(0, depth)} of the {wanted} blocks that must stand on top"
@@ -218,7 +214,7 @@ def find_commit(by: tuple[str, str], asset_cid: str, inquiry: Inquiry, trust: Tr
     )
 
 
-def _first(commits: Sequence[Committed], asset_cid: str, trust: Trust) -> tuple[Committed, str]:
+def _first(commits: Sequence[Committed], asset_cid: str) -> tuple[Committed, str]:
     """Return the oldest commit that holds the checkpoint; what else the recorder wrote beside it counts for nothing.
 
     Raises:
@@ -227,21 +223,19 @@ def _first(commits: Sequence[Committed], asset_cid: str, trust: Trust) -> tuple[
     refused: VerificationError | None = None
     for commit in commits:
         try:
-            return commit, _note(commit, asset_cid, trust)
+            return commit, _note(commit, asset_cid)
         except VerificationError as error:
             refused = refused or error
     raise refused or VerificationError(f"commit of {asset_cid}", expected="one", actual="none")
 
 
-def _note(commit: Committed, asset_cid: str, trust: Trust) -> str:
+def _note(commit: Committed, asset_cid: str) -> str:
     """Return the checkpoint in a commit of the recorder's; it may write what it likes, but nothing else counts."""
     try:
-        note = read_commitment(Erc7053Commit(asset_cid, commit.commit_data))
+        return read_commitment(Erc7053Commit(asset_cid, commit.commit_data))
     except MalformedError as error:
         what = f"commit data of {asset_cid}"
         raise VerificationError(what, expected="a signed checkpoint", actual=error.detail) from error
-    record.open_checkpoint(note, trust)
-    return note
 
 
 def on_chain(anchors: Iterable[Anchor], inquiry: Inquiry) -> list[Anchor]:
@@ -290,7 +284,7 @@ def _asked(bundle: Bundle, anchors: Sequence[Anchor], trust: Trust, inquiry: Inq
     name = inquiry.view.name
     for pin in trust.anchors_on(name):
         try:
-            return find_commit((pin.contract, pin.recorder), _cid(bundle), inquiry, trust, None).words
+            return find_commit((pin.contract, pin.recorder), _cid(bundle), inquiry, None).words
         except VerificationError:
             continue
     elsewhere = ", ".join(dict.fromkeys(anchor.payload.chain for anchor in anchors)) or "no chain"

@@ -31,7 +31,7 @@ def log_finding(
         TallyError: one does not hold, or the chain that is asked cannot tell.
     """
     _check_roots(fetch, checkpoint, stated, trust)
-    newest = {payload.chain: Anchor(index, payload, None) for index, payload in stated}
+    newest = {payload.chain: Anchor(index, payload) for index, payload in stated}
     if inquiry is not None:
         asked = newest.get(inquiry.view.name)
         if asked is None:
