@@ -28,7 +28,6 @@ TIMEOUT: Final = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
 STREAM_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=60.0, write=10.0, pool=10.0)
 """A stream says that it lives every 15 seconds."""
 CONNECTIONS: Final = httpx.Limits(max_connections=32, max_keepalive_connections=8)
-CHUNK_BYTES: Final = 1 << 16
 NONCE_BYTES: Final = 16
 JITTER: Final = 0.5
 """A pause is this share longer or shorter, by chance, so that many clients do not come back at once."""
@@ -161,7 +160,7 @@ class Waiting:
                 sink = step.sink if isinstance(step, Receive) and answer.fits else None
                 if sink is not None:
                     sink.begin(answer)
-                for chunk in response.iter_raw(CHUNK_BYTES):
+                for chunk in response.iter_raw():
                     (gather.add if sink is None else sink.write)(chunk)
                 return Answer(answer.status, answer.headers, bytes(gather.data))
         except (httpx.TransportError, httpx.StreamError) as error:
@@ -186,7 +185,7 @@ class Waiting:
                 answer = self.asker.head(response)
                 if not answer.fits:
                     gather = _Gather(request.answer_bytes_max)
-                    for chunk in response.iter_raw(CHUNK_BYTES):
+                    for chunk in response.iter_raw():
                         gather.add(chunk)
                     answer = replace(answer, body=bytes(gather.data))
                 yield answer, response.iter_raw()
@@ -241,7 +240,7 @@ class Awaiting:
                 sink = step.sink if isinstance(step, Receive) and answer.fits else None
                 if sink is not None:
                     sink.begin(answer)
-                async for chunk in response.aiter_raw(CHUNK_BYTES):
+                async for chunk in response.aiter_raw():
                     (gather.add if sink is None else sink.write)(chunk)
                 return Answer(answer.status, answer.headers, bytes(gather.data))
         except (httpx.TransportError, httpx.StreamError) as error:
@@ -268,7 +267,7 @@ class Awaiting:
                 answer = self.asker.head(response)
                 if not answer.fits:
                     gather = _Gather(request.answer_bytes_max)
-                    async for chunk in response.aiter_raw(CHUNK_BYTES):
+                    async for chunk in response.aiter_raw():
                         gather.add(chunk)
                     answer = replace(answer, body=bytes(gather.data))
                 yield answer, response.aiter_raw()

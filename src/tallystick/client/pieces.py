@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tallystick.client.stages import Stage, forward
-from tallystick.commitment import Output
+from tallystick.commitment import Opening, Output
 from tallystick.errors import MalformedError
 from tallystick.ledger.transactions import Transaction
 from tallystick.node.worker import Assignment, Posted, Worker
 from tallystick.slicing import block_length
-from tallystick.wire import JobPayload
+from tallystick.wire import JobPayload, OpenedLeaf
 
 
 @dataclass(slots=True)
@@ -94,3 +94,8 @@ def delivered(worker: Worker, assignment: Assignment, digests: Sequence[bytes]) 
     meta = worker.meta(assignment)
     lengths = [block_length(assignment.spec, assignment.counts, slot.block) for slot in assignment.microjob.slots]
     return tuple(Output(digest, length, meta) for digest, length in zip(digests, lengths, strict=True))
+
+
+def spelled(openings: Sequence[Opening]) -> tuple[OpenedLeaf, ...]:
+    """Return openings as they stand in a message."""
+    return tuple(OpenedLeaf(opening.salt.hex(), opening.leaf.hex()) for opening in openings)

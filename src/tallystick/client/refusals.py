@@ -91,6 +91,8 @@ CODES: Final[Mapping[str, Make]] = MappingProxyType(
         "unmatched": _plain(errors.UnmatchedError),
         "block-full": _plain(errors.NodeError),
         "unavailable": _plain(errors.NodeError),
+        "closing": _plain(errors.NodeError),
+        "node": _plain(errors.NodeError),
         "chain": _plain(errors.NodeError),
         "internal": _plain(errors.NodeError),
     }

@@ -12,7 +12,7 @@ from typing import Final
 
 from tallystick import wire
 from tallystick.client.offers import Terms, assignment_of, check_offer, hello_to, wei_of
-from tallystick.client.pieces import Known, Piece, delivered
+from tallystick.client.pieces import Known, Piece, delivered, spelled
 from tallystick.client.signals import (
     Advanced,
     Broke,
@@ -285,9 +285,10 @@ class Session:
         piece.sent.append(entry)
         self._say.append(self._commitment(piece, entry))
 
-    @staticmethod
-    def _commitment(piece: Piece, entry: Transaction) -> Send:
-        return Send(wire.CommitmentMessage(piece.name, entry.entry.decode(), piece.result.meta.hex()))
+    def _commitment(self, piece: Piece, entry: Transaction) -> Send:
+        """Return the commitment with its openings in trust: whatever becomes of this worker, it has spoken."""
+        opened = spelled(self.worker.openings(piece.assignment, piece.outputs))
+        return Send(wire.CommitmentMessage(piece.name, entry.entry.decode(), piece.result.meta.hex(), opened))
 
     def _receipt(self, receipt: wire.Receipt) -> None:
         """A root stands: the bytes behind it may be read, and the worker says that they are all there."""
@@ -348,8 +349,7 @@ class Session:
         except TallyError as error:
             self._say.append(Tell(f"piece {name} is not opened: {error}"))
             return
-        opened = tuple(wire.OpenedLeaf(opening.salt.hex(), opening.leaf.hex()) for opening in openings)
-        self._say.append(Send(wire.OpeningMessage(name, opened)))
+        self._say.append(Send(wire.OpeningMessage(name, spelled(openings))))
         if name in self.known:
             self.known[name].owed = False
 
