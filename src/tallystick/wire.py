@@ -121,12 +121,23 @@ class Declined(_Message, frozen=True, tag="declined"):
     reason: Annotated[str, msgspec.Meta(max_length=1000)]
 
 
+class OpenedLeaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The salt of one slot and the leaf hash that the root was made over."""
+
+    salt: DigestHex
+    leaf: DigestHex
+
+
 class CommitmentMessage(_Message, frozen=True, tag="commitment"):
-    """Worker: its signed SUBMIT_RESULT as the exact text of the entry, and the meta digest of its leaves."""
+    """Worker: its signed SUBMIT_RESULT as the exact text of the entry, and the meta digest of its leaves.
+
+    ``openings`` are given in trust, to be used once the challenge is drawn: a worker that is gone by then has spoken.
+    """
 
     job_id: PieceId
     entry: EntryText
     meta: DigestHex
+    openings: Annotated[tuple[OpenedLeaf, ...], msgspec.Meta(max_length=SLOTS_MAX)] | None = None
 
 
 class Receipt(_Message, frozen=True, tag="receipt"):
@@ -162,13 +173,6 @@ class Challenge(_Message, frozen=True, tag="challenge"):
     challenge: DigestHex
     outputs: Annotated[tuple[DigestHex, ...], msgspec.Meta(max_length=SLOTS_MAX)]
     payload: JobPayload
-
-
-class OpenedLeaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The salt of one slot and the leaf hash that the root was made over."""
-
-    salt: DigestHex
-    leaf: DigestHex
 
 
 class OpeningMessage(_Message, frozen=True, tag="opening"):

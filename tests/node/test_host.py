@@ -27,6 +27,7 @@ from tests.remote_world import (
     RemoteWorld,
     Stalling,
     Swapping,
+    Trusting,
     Vanishing,
     Withholding,
     form,
@@ -139,6 +140,29 @@ def test_silence_lasts_to_the_deadline_and_no_longer(
         line = line_of(world, job.job_id, "silent")
         assert line.amount == "0"
         assert int(line.slashed) > 0
+
+
+def test_openings_given_in_trust_outlive_their_worker_and_the_node(tmp_path: Path) -> None:
+    data = picture()
+    with remote_world(tmp_path) as world:
+        gone = world.hire("gone", Trusting)
+        slow = world.hire("slow", Stalling)
+        job = world.host.submit("ann", form(data, audit=PPM, workers_least=2), data)
+        while not gone.receipts:
+            time.sleep(0.01)
+        gone.leave()
+        slow.leave()
+        entries = [entry.payload for _, entry in world.book.entries_of(job.job_id)]
+        mine = {each.microjob for each in entries if isinstance(each, say.SubmitResult)}
+    with remote_world(tmp_path) as world:
+        worker = world.workers["slow"] = LineWorker(world, "slow")
+        worker.connect()
+        world.workers["gone"] = LineWorker(world, "gone")
+        world.wait(job.job_id)
+        check(world, job.job_id, data)
+        assert mine
+        assert int(line_of(world, job.job_id, "gone").amount) > 0
+        assert line_of(world, job.job_id, "gone").slashed == "0"
 
 
 def test_several_buyers_share_the_workers_and_every_job_ends(tmp_path: Path) -> None:

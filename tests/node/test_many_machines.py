@@ -42,7 +42,7 @@ def encoded(samples: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def wait(url: str, enough: Callable[[list[JobView]], bool], seconds: float = 100) -> list[JobView]:
+def wait(url: str, enough: Callable[[list[JobView]], bool], seconds: float = 240) -> list[JobView]:
     """Wait until the jobs of the node are as wanted."""
     until = time.monotonic() + seconds
     while True:
@@ -71,10 +71,11 @@ def test_fifty_jobs_survive_the_death_of_workers_and_of_the_node(tmp_path: Path)
                     assert time.monotonic() < until, [worker.log.read_text() for worker in workers]
                     time.sleep(0.2)
                 jobs = [
-                    client.submit(encoded(each), block=16, workers=4, output_name=f"{i}.png")
+                    client.submit(encoded(each), block=16, workers=4, minutes=2, output_name=f"{i}.png")
                     for i, each in enumerate(pictures)
                 ]
             wait(url, lambda views: done(views) >= JOBS // 6)
+            dead = {str(worker.said()[0]["payout"]) for worker in workers[:KILLED]}
             for worker in workers[:KILLED]:
                 worker.kill()
             node.kill()
@@ -93,10 +94,10 @@ def test_fifty_jobs_survive_the_death_of_workers_and_of_the_node(tmp_path: Path)
     finally:
         if node.process.poll() is None:
             node.kill()
-    check_money(home)
+    check_money(home, dead)
 
 
-def check_money(home: Path) -> None:
+def check_money(home: Path, dead: set[str]) -> None:
     """All money is where it belongs, and whoever delivered right bytes was paid for them."""
     with open_home(home) as opened:
         records = opened.engine.view.records
@@ -107,6 +108,7 @@ def check_money(home: Path) -> None:
     settled = [payload for payload in entries if isinstance(payload, say.JobSettled)]
     assert len({each.job_id for each in settled}) == len(settled) == JOBS
     lines = [line for each in settled for line in each.lines]
-    assert all(line.slashed == "0" for line in lines), "an honest worker was slashed"
+    payees = {line.payee for line in lines if line.slashed != "0"}
+    assert payees <= dead, "a worker was slashed that was never killed"
     assert all((line.amount == "0") == (line.accepted == 0) for line in lines)
     assert any(isinstance(payload, say.MicroJobReassigned) for payload in entries), "nothing was given to others"

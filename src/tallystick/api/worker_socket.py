@@ -294,13 +294,13 @@ def take(exchange: Exchange, number: int, message: wire.FromWorker) -> bool:
         case wire.Declined(job_id=name):
             exchange.decline(number, _piece(name))
             return False
-        case wire.CommitmentMessage(job_id=name, entry=entry, meta=meta):
-            exchange.commitment(number, _piece(name), entry.encode(), bytes.fromhex(meta))
+        case wire.CommitmentMessage(job_id=name, entry=entry, meta=meta, openings=openings):
+            kept = None if openings is None else _openings(openings)
+            exchange.commitment(number, _piece(name), entry.encode(), bytes.fromhex(meta), kept)
         case wire.JobResult(job_id=name, worker_address=address, result_hash=root):
             exchange.result(number, _piece(name), address, root)
         case wire.OpeningMessage(job_id=name, openings=openings):
-            opened = tuple(Opening(bytes.fromhex(each.salt), bytes.fromhex(each.leaf)) for each in openings)
-            exchange.opening(number, _piece(name), opened)
+            exchange.opening(number, _piece(name), _openings(openings))
         case wire.Hello():
             raise MalformedError("frame", "hello is said once")
     return True
@@ -315,6 +315,10 @@ def _answer(exchange: Exchange, number: int, message: wire.FromWorker, reason: s
     if isinstance(message, wire.Hello | wire.Heartbeat | wire.Drain):
         raise MalformedError("frame", reason)
     exchange.refuse(number, _piece(message.job_id), reason)
+
+
+def _openings(openings: tuple[wire.OpenedLeaf, ...]) -> tuple[Opening, ...]:
+    return tuple(Opening(bytes.fromhex(each.salt), bytes.fromhex(each.leaf)) for each in openings)
 
 
 def _piece(name: str) -> Piece:

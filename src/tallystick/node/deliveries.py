@@ -50,6 +50,16 @@ def parse_delivery(data: bytes) -> tuple[Output, ...]:
     return tuple(Output(bytes.fromhex(x.digest), x.length, bytes.fromhex(x.meta)) for x in kept)
 
 
+def advance_key(job_id: str, attempt: int, microjob: int) -> str:
+    """Key of the openings that a worker gave in trust with its root."""
+    return f"{advance_prefix(job_id)}{attempt}/{microjob}"
+
+
+def advance_prefix(job_id: str) -> str:
+    """Prefix of all openings of a job that were given in trust."""
+    return f"advance/{job_id}/"
+
+
 class _KeptOpening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: DigestHex
     leaf: DigestHex

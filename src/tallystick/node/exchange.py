@@ -26,7 +26,7 @@ from tallystick.ledger.records import Overlay, Result, result_key
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node import floor as do
 from tallystick.node.crew import Broken, Fact, Gone, Revealed
-from tallystick.node.deliveries import delivery_key, spell_delivery
+from tallystick.node.deliveries import advance_key, delivery_key, spell_delivery, spell_openings
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.lines import Card, Line
 from tallystick.node.pieces import Out
@@ -205,8 +205,17 @@ class Exchange:
                 out.digests = tuple(digests)
             self._advance(out)
 
-    def commitment(self, number: int, piece: do.Piece, entry: bytes, meta: bytes) -> None:
+    def commitment(
+        self,
+        number: int,
+        piece: do.Piece,
+        entry: bytes,
+        meta: bytes,
+        openings: tuple[Opening, ...] | None = None,
+    ) -> None:
         """Send a worker's signed result to the log; its line hears of the outcome.
+
+        ``openings`` are kept with it, for the time after the challenge.
 
         Raises:
             MalformedError: the entry does not parse.
@@ -223,8 +232,9 @@ class Exchange:
                 out.meta = meta
             outputs = out.outputs
         note = () if outputs is None else ((_note_key(piece), spell_delivery(outputs)),)
+        trust = () if openings is None else ((_advance_key(piece), spell_openings({piece.microjob: openings})),)
         claim = _Claim(number, out, transaction, noted=bool(note))
-        self.book.post(Submission((transaction,), note), partial(self._logged, claim))
+        self.book.post(Submission((transaction,), (*note, *trust)), partial(self._logged, claim))
 
     def result(self, number: int, piece: do.Piece, address: str, root: str) -> None:
         """Take a worker's word that all bytes behind a root are delivered.
@@ -376,6 +386,10 @@ def _root(transaction: Transaction) -> bytes:
     if not isinstance(payload, SubmitResult):
         raise MalformedError("commitment", f"{transaction.type} carries no root")
     return bytes.fromhex(payload.result_hash)
+
+
+def _advance_key(piece: do.Piece) -> str:
+    return advance_key(piece.job_id, piece.attempt, piece.microjob)
 
 
 def _note_key(piece: do.Piece) -> str:

@@ -172,6 +172,15 @@ class SharedBook(Book):
                 request.told(Refused(failure), None)
             return
         self._answer(group, outcomes, block)
+        if block is not None:
+            self._tend()
+
+    def _tend(self) -> None:
+        """Publish and snapshot after the answers: both may fail, and what is durable stays so."""
+        try:
+            self.engine.tend()
+        except (OSError, StoreError) as error:
+            self._feed.troubled(error)
 
     def _answer(self, group: Sequence[_Request], outcomes: Sequence[Outcome], block: Block | None) -> None:
         if block is not None:
@@ -192,8 +201,7 @@ class SharedBook(Book):
             return proposed, None
         self.engine.process(proposed, _checking(group))
         self.engine.finalize(proposed)
-        with self.lock:
-            self.engine.commit(proposed)
+        self.engine.write(proposed, self.lock)
         return proposed.outcomes, proposed
 
 

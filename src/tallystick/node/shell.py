@@ -26,6 +26,7 @@ from tallystick.node.bundling import bundle, disclose, evidence_key, keep, kept_
 from tallystick.node.coordinator import Coordinator, Deliver, Secrets
 from tallystick.node.crew import Crew, ThreadCrew
 from tallystick.node.deliveries import (
+    advance_prefix,
     attempt_prefix,
     deliveries_prefix,
     openings_key,
@@ -376,7 +377,8 @@ class Node:
             self.ports.blobs.delete(digest)
         for path in (self.ports.scratch_path(job_id), self.ports.input_path(job_id)):
             self.ports.desk.remove(path)
-        store.put_private([(key, None) for key in (*deliveries, *store.private_keys(openings_prefix(job_id)))])
+        opened = (*store.private_keys(openings_prefix(job_id)), *store.private_keys(advance_prefix(job_id)))
+        store.put_private([(key, None) for key in (*deliveries, *opened)])
 
 
 def _check_price(offer: Offer, price_max: int | None) -> None:
