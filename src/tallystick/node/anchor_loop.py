@@ -18,6 +18,8 @@ from tallystick.node.anchoring import Anchoring
 STOP_SECONDS: Final = 0.8
 """A turn that waits for a chain's answer longer than this is left behind: what it sends is in the outbox already."""
 RETRY_MS: Final = 5_000
+PAUSE_SECONDS: Final = 0.1
+"""Between two turns, however fast the log grows: looking whether an anchor is due must cost nothing that shows."""
 
 
 class AnchorLoop:
@@ -26,8 +28,8 @@ class AnchorLoop:
     def __init__(self, anchoring: Anchoring, drawer: Drawer, trouble: Callable[[str], None]) -> None:
         """Prepare; ``trouble`` hears of what is no business of the chain: the store, or a bug."""
         self._anchoring, self._drawer, self._trouble = anchoring, drawer, trouble
-        self._wake, self._lock = threading.Event(), threading.Lock()
-        self._stopping, self._asked, self._reload = False, False, False
+        self._wake, self._stopping, self._lock = threading.Event(), threading.Event(), threading.Lock()
+        self._asked, self._reload = False, False
         self._thread = threading.Thread(target=self._run, name="anchors", daemon=True)
         self.status: Status = anchoring.status()
 
@@ -37,7 +39,7 @@ class AnchorLoop:
 
     def stop(self) -> None:
         """End, in less than a second; an anchor in flight goes on at the next start."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         self._thread.join(STOP_SECONDS)
 
@@ -70,7 +72,7 @@ class AnchorLoop:
         self._wake.set()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.wait(PAUSE_SECONDS):
             wait = self._turn()
             # What arrives meanwhile sets the event again, so that nothing is slept over.
             self._wake.wait(None if wait is None else wait / 1000)
@@ -85,7 +87,7 @@ class AnchorLoop:
             wait = self._anchoring.turn(asked=asked)
             self.status = self._anchoring.status()
         except (TallyError, OSError) as error:
-            if not self._stopping:
+            if not self._stopping.is_set():
                 self._trouble(f"anchoring: {error}")
             return RETRY_MS
         return wait
