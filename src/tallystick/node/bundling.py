@@ -15,6 +15,7 @@ from tallystick.audit.bundle import (
 )
 from tallystick.errors import IncompleteError
 from tallystick.job import Attempt, JobSpec
+from tallystick.node.anchor_status import reading
 from tallystick.node.book import Book
 from tallystick.node.bundled_anchors import anchor_proofs, logged
 from tallystick.node.identity import Identity
@@ -90,6 +91,11 @@ def bundle(book: Book, store: Store, job_id: str) -> bytes:
     Raises:
         IncompleteError: the job is unknown, or has not ended yet.
     """
+    with reading(book):  # proofs and checkpoint must be of one size, while others log
+        return _bundle(book, store, job_id)
+
+
+def _bundle(book: Book, store: Store, job_id: str) -> bytes:
     engine, job, kept = book.engine, book.job(job_id), store.private(evidence_key(job_id))
     indices = engine.index.jobs.get(job_id)
     if indices is None or job is None or kept is None:

@@ -70,6 +70,7 @@ class SoloEngine:
             raise StoreError(
                 "the keys of this home are not the ones that its ledger names: put the right keystore back"
             )
+        self._newest = store.checkpoint()
         self._open()
 
     def _stand(self, folded: Folded, kept: Kept) -> None:
@@ -115,6 +116,7 @@ class SoloEngine:
         """
         self._store.append(Batch(block.first, block.entries, block.checkpoint, block.private))
         with readers or nullcontext():
+            self._newest = block.checkpoint
             self._merge(block.writes)
             self.position = block.position
             for index, entry in enumerate(block.entries, block.first):
@@ -193,15 +195,14 @@ class SoloEngine:
             self.index.settle()
 
     def checkpoint(self) -> str:
-        """Return the newest checkpoint.
+        """Return the newest checkpoint over what readers see; the store's may be a block ahead.
 
         Raises:
             StoreError: the log is still empty.
         """
-        note = self._store.checkpoint()
-        if note is None:
+        if self._newest is None:
             raise StoreError("the log is empty: it has no checkpoint yet")
-        return note
+        return self._newest
 
     def _open(self) -> None:
         size = self._store.size()

@@ -1,0 +1,47 @@
+"""A bundle that is written while others log is of one moment: its proofs lead to its checkpoint."""
+
+from __future__ import annotations
+
+import threading
+
+from tallystick.audit.bundle import parse
+from tallystick.ledger import payloads as say
+from tallystick.ledger.transactions import Draft
+from tallystick.node.bundling import bundle
+from tallystick.node.feed import Feed
+from tallystick.node.ledger_thread import SharedBook
+from tallystick.node.sequencer import Submission
+from tallystick.primitives.merkle import check_inclusion, leaf_hash
+from tallystick.primitives.notes import Checkpoint, split_note
+from tests.worlds import ALL, JOB, done
+
+BUNDLES = 30
+
+
+def test_a_bundle_written_while_others_log_is_of_one_moment() -> None:
+    world = done(**ALL)
+    node, stop = world.node, threading.Event()
+    book = SharedBook(node.book.engine, lambda _transaction, _index: None, Feed(lambda _error: None))
+    book.start()
+    gift = Submission((Draft(node.identity.faucet(), say.Transfer(node.identity.requester().address, "1")),))
+
+    def log() -> None:
+        while not stop.is_set():
+            book.must(gift)
+
+    others = threading.Thread(target=log)
+    others.start()
+    sizes = set()
+    try:
+        for _ in range(BUNDLES):
+            written = parse(bundle(book, node.ports.store, JOB))
+            said = Checkpoint.parse(split_note(written.checkpoint)[0])
+            sizes.add(said.size)
+            for each in written.entries:
+                path = tuple(bytes.fromhex(digest) for digest in each.proof)
+                check_inclusion(leaf_hash(bytes(each.entry)), each.index, said.size, path, said.root)
+    finally:
+        stop.set()
+        others.join()
+        book.close()
+    assert len(sizes) > BUNDLES // 3
