@@ -453,7 +453,6 @@ def test_a_draining_worker_ends_its_piece_and_leaves() -> None:
         await node.hear(wire.Drain)
         await node.acknowledge()
         await node.hear(wire.JobResult)
-        await node.say(wire.Cancel("job-1:1:0", "the job is settled"))
         await node.socket.wait_closed()
         assert node.socket.close_code == 1000
 

@@ -39,6 +39,7 @@ from tallystick.job import JobSpec, spec_digest
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.transactions import check_signed, decode
 from tallystick.node.worker import Worker
+from tallystick.primitives import merkle
 from tallystick.primitives.digests import field_commitment, sha256
 from tallystick.primitives.keys import check_signature
 from tallystick.slicing import block_length, layout
@@ -163,6 +164,16 @@ def test_a_piece_goes_from_the_greeting_to_the_opening() -> None:
     lengths = [block_length(job.payload.spec, layout(job.payload.spec), block) for block in job.payload.blocks]
     for slot, (each, digest, length) in enumerate(zip(opened, digests(job), lengths, strict=True)):
         check_leaf(place, slot, each, job.payload.spec.policy.law, Output(digest, length, META))
+
+
+def test_a_root_carries_its_openings_in_trust() -> None:
+    line, job = Spoken(), offer()
+    line.open()
+    message, entry = root_of(line.upload(job))
+    hexes = tuple(each.hex() for each in digests(job))
+    (opening,) = sent(line.hear(wire.Challenge(job.job_id, "ab" * 32, hexes, job.payload)), wire.OpeningMessage)
+    assert message.openings == opening.openings
+    assert merkle.root([bytes.fromhex(each.leaf) for each in message.openings]).hex() == entry.payload.result_hash
 
 
 def test_a_restarted_worker_signs_the_same_root_and_opens_it_without_remembering() -> None:
@@ -593,17 +604,16 @@ def test_a_refusal_during_the_registration_waits_for_its_end() -> None:
     assert root_of(line.do(Joined(7)))[1].nonce == 7
 
 
-def test_a_leaving_worker_ends_what_is_in_hand_answers_for_it_and_goes() -> None:
+def test_a_leaving_worker_ends_what_is_in_hand_and_goes() -> None:
     line, job = Spoken(), offer()
     line.open()
     message, _ = root_of(line.upload(job))
     assert len(sent(line.do(Drain()), wire.Drain)) == 1
     assert line.do(Drain()) == []
-    assert "is leaving" in only(line.hear(offer(order(job_id="job-2"))), Tell).text
-    assert not any(isinstance(each, Leave) for each in line.hear(receipt(message)))
-    hexes = tuple(each.hex() for each in digests(job))
-    last = line.hear(wire.Challenge(job.job_id, "ab" * 32, hexes, job.payload))
-    assert [type(each) for each in last] == [Send, Leave]
+    after = line.hear(offer(order(job_id="job-2")))
+    assert "is leaving" in only(after, Tell).text
+    assert len(sent(after, wire.Declined)) == 1
+    assert isinstance(line.hear(receipt(message))[-1], Leave)
 
 
 def test_an_idle_worker_leaves_at_once_and_a_new_line_says_that_it_leaves() -> None:

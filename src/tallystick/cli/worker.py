@@ -49,7 +49,6 @@ class Standing:
     address: str
     payout: str
     done: int = 0
-    opened: int = 0
     earned: int | None = None
     connected: bool = False
     registered: bool = False
@@ -202,10 +201,8 @@ class Shift:
         """Keep the live line fresh."""
         while True:
             in_hand = len(session.held)
-            owed = session.in_hand - in_hand
-            parts = [count(in_hand, "piece") + " in hand"] if in_hand else [self._lack()]
-            parts += [f"{owed} to be judged"] if owed else []
-            self.screen.now(f"{', '.join(parts)}; {self.standing.done} done; {self._money()}")
+            doing = f"{count(in_hand, 'piece')} in hand" if in_hand else self._lack()
+            self.screen.now(f"{doing}; {self.standing.done} done; {self._money()}")
             await asyncio.sleep(SHOW_SECONDS)
 
     def _lack(self) -> str:

@@ -21,14 +21,10 @@ from tallystick.wire import JobPayload, OpenedLeaf
 
 @dataclass(slots=True)
 class Known:
-    """What a worker signed: the order's digest and the root.
-
-    ``owed`` until its leaves were opened, or nobody asks for them; ``logged`` once the node said that it is durable.
-    """
+    """What a worker signed: the order's digest and the root; ``logged`` once the node said that it is durable."""
 
     order: bytes
     root: bytes
-    owed: bool = True
     logged: bool = False
 
 

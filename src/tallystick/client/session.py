@@ -93,14 +93,9 @@ class Session:
                 self._tick(now)
             case Advanced() | Computed() | Uploaded() | Failed():
                 self._worked(stimulus, now)
-        if self.draining and not self.in_hand:
+        if self.draining and not self.held:
             self._say.append(Leave())
         return tuple(self._say)
-
-    @property
-    def in_hand(self) -> int:
-        """How many pieces are neither let go nor opened: leaving them costs pay or bond."""
-        return len(self.held.keys() | {name for name, known in self.known.items() if known.owed})
 
     @property
     def chain(self) -> str:
@@ -272,7 +267,6 @@ class Session:
             return
         piece.go(Stage.COMMITTED)
         if known is not None and known.logged:
-            known.owed = True
             self._delivered(piece)
         else:
             self._know(piece.name, Known(piece.assignment.job, root))
@@ -350,8 +344,6 @@ class Session:
             self._say.append(Tell(f"piece {name} is not opened: {error}"))
             return
         self._say.append(Send(wire.OpeningMessage(name, spelled(openings))))
-        if name in self.known:
-            self.known[name].owed = False
 
     def _check_known(self, name: str, order: bytes, root: bytes) -> None:
         known = self.known.get(name)
@@ -363,9 +355,7 @@ class Session:
 
     def _forget(self, name: str, why: str) -> None:
         """Let go of a piece that the node wants no more; what was signed is still remembered, and can be opened."""
-        piece, known = self.held.get(name), self.known.get(name)
-        if known is not None:
-            known.owed = False
+        piece = self.held.get(name)
         if piece is not None:
             self._say.append(Tell(f"piece {name} is called back: {why}"))
             self._let_go(piece)
