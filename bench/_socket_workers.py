@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,7 @@ class Tally:
 
 
 class SocketWorker:
-    """One worker: one socket, one HTTP client shared by all."""
+    """One worker: one socket, one HTTP client."""
 
     def __init__(self, url: str, number: int, http: httpx.AsyncClient, tally: Tally) -> None:
         self.identity = Identity(sha256(b"bench worker", number.to_bytes(4, "big")))
@@ -142,9 +143,14 @@ class SocketWorker:
 async def main(url: str, count: int, mode: str) -> None:
     """Connect and work, or idle, until standard input ends."""
     tally = Tally()
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http:
-        workers = [SocketWorker(url, number, http, tally) for number in range(count)]
+    limits = httpx.Limits(max_connections=4, max_keepalive_connections=4)
+    async with AsyncExitStack() as stack:
+        # One client each, as workers on different machines have: one pool for all searches through all connections.
+        made = [
+            httpx.AsyncClient(base_url=url, timeout=60, limits=limits) for _ in range(count if mode == "work" else 1)
+        ]
+        clients = [await stack.enter_async_context(client) for client in made]
+        workers = [SocketWorker(url, number, clients[number % len(clients)], tally) for number in range(count)]
         if mode == "idle":
             sockets = [await worker.open() for worker in workers]
             print(json.dumps({"connected": len(sockets)}), flush=True)
