@@ -8,6 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tallystick import errors
 from tallystick.api.problems import MEDIA_TYPE, STATUSES, classify, describe
@@ -84,6 +87,15 @@ def test_an_open_node_answers_its_own_pages_and_any_name_of_this_machine(node: N
         name = f"{host}:{node.port}"
         answer = httpx.get(f"{node.url}/health", headers={"host": name, "origin": f"http://{name}"}, timeout=20)
         assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null"])
+def test_a_page_of_another_site_opens_no_socket(node: NodeProcess, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{node.port}/worker", origin=Origin(origin)):
+        pass
+    assert refused.value.response.status_code == 403
+    with connect(f"ws://127.0.0.1:{node.port}/worker", origin=Origin(node.url)) as line:
+        assert json.loads(line.recv(timeout=20))["type"] == "auth"
 
 
 def test_a_guarded_node_does_not_care_about_names(guarded: Guarded) -> None:

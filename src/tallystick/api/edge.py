@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 START: Final = "http.response.start"
 BODY: Final = "http.response.body"
+ACCEPT: Final = "websocket.accept"
 UNROUTED: Final = "(none)"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REQUEST_ID: Final = b"x-request-id"
@@ -66,6 +68,8 @@ class _Answer:
             message = {**message, "headers": given}
         elif message["type"] == BODY:
             self.size += len(message.get("body", b""))
+        elif message["type"] == ACCEPT:
+            self.status = HTTPStatus.SWITCHING_PROTOCOLS
         await self.send(message)
 
 
@@ -133,7 +137,7 @@ class Edge:
             await send({"type": "websocket.close", "code": GOING_AWAY, "reason": ""})
             return
         try:
-            await self.application(scope, receive, send)
+            await self.application(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - answer.began
             route = str(scope.get("path_template") or UNROUTED)
