@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class UploadDesk:
     folder: Path
     bounds: Bounds
     _uploads: dict[str, Upload] = field(default_factory=dict)
+    _promising: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self, now: int) -> None:
         """Read what an earlier process left; what has expired or was never begun properly is removed."""
@@ -68,8 +70,9 @@ class UploadDesk:
 
     def sweep(self, now: int) -> None:
         """Remove what has expired."""
-        for upload in [each for each in self._uploads.values() if each.expires <= now]:
-            self._remove(upload)
+        for upload in list(self._uploads.values()):
+            if upload.expires <= now:
+                self._remove(upload)
 
     def begin(self, account: str, length: int, sha256: str, now: int, entropy: bytes) -> Upload:
         """Promise room for an upload.
@@ -81,12 +84,15 @@ class UploadDesk:
         self.sweep(now)
         if length > self.bounds.upload_bytes:
             raise TooLargeError("upload", f"{length} bytes, at most {self.bounds.upload_bytes}")
-        held = [each for each in self._uploads.values() if each.account == account]
+        with self._promising:
+            return self._promise(Upload(entropy[:ID_BYTES].hex(), account, length, sha256, now + self.bounds.upload_ms))
+
+    def _promise(self, upload: Upload) -> Upload:
+        held = [each for each in list(self._uploads.values()) if each.account == upload.account]
         if len(held) >= self.bounds.uploads_per_account:
             raise LimitError(f"{len(held)} uploads of this account are here: DELETE one, or wait until one expires")
-        if sum(each.length for each in held) + length > self.bounds.account_bytes:
+        if sum(each.length for each in held) + upload.length > self.bounds.account_bytes:
             raise LimitError(f"an account's uploads take at most {self.bounds.account_bytes} bytes together")
-        upload = Upload(entropy[:ID_BYTES].hex(), account, length, sha256, now + self.bounds.upload_ms)
         with _guarded():
             self._part(upload).touch(mode=0o600)
             self._keep(upload)
@@ -105,7 +111,7 @@ class UploadDesk:
 
     def find(self, account: str, sha256: str, now: int) -> Upload | None:
         """Return an account's complete upload of these bytes, None when there is none."""
-        held = (each for each in self._uploads.values() if each.account == account and each.sha256 == sha256)
+        held = (each for each in list(self._uploads.values()) if (each.account, each.sha256) == (account, sha256))
         return next((each for each in held if each.complete and each.expires > now), None)
 
     def offset(self, upload: Upload) -> int:
@@ -162,7 +168,7 @@ class UploadDesk:
     @property
     def unfinished(self) -> int:
         """How many are not complete."""
-        return sum(not each.complete for each in self._uploads.values())
+        return sum(not each.complete for each in list(self._uploads.values()))
 
     def _flushed_digest(self, upload: Upload) -> str:
         digest = hashlib.sha256()

@@ -143,7 +143,7 @@ class Tokens:
 
     def any_valid(self, now: int) -> bool:
         """Tell whether somebody could come in with a token."""
-        return any(record.is_valid(now) for record in self._records.values())
+        return any(record.is_valid(now) for record in list(self._records.values()))
 
     def check(self, text: str, now: int) -> TokenRecord:
         """Return the record that a token opens.
