@@ -22,7 +22,7 @@ _ROUND: Final = 10 ** (18 - DECIMALS_SHOWN)
 
 LABELS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "independence: none": "the coordinator holds the buyer's key: nobody independent of it drew the audits or judged",
+        "independence: none": "the coordinator holds the buyer's key: nobody independent of it drew audits or judged",
         "deterrence: none": "one operator answers for all workers, so that audits find forgery but deter nobody",
         "copies: computed by the referee": "one operator cannot check itself: the node's referee computed the copies",
         "copies: hidden among the micro jobs": "who holds one knows what it checks, and may tell workers in league",
