@@ -11,9 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tallystick import Client
 from tallystick.adapters.pillow import decode_image
@@ -299,3 +306,56 @@ def test_a_node_that_asks_who_one_is_takes_this_homes_key_and_refuses_nobody(tmp
 
 def test_the_test_environment_names_no_node() -> None:
     assert "TALLY_NODE" not in environment(Path(os.devnull))
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a self-signed certificate for 127.0.0.1 and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a node")])
+    now = datetime.now(UTC)
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(alternative, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    chain, secret = folder / "chain.pem", folder / "key.pem"
+    chain.write_bytes(made.public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return chain, secret
+
+
+def test_everything_goes_over_tls_by_the_named_authority_and_not_without_it(tmp_path: Path) -> None:
+    chain, secret = certificate(tmp_path)
+    options = ("--listen", "127.0.0.1:0", "--json", "--tls-cert", str(chain), "--tls-key", str(secret))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tallystick", "node", "start", *options],
+        env=environment(tmp_path / "node"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        assert url.startswith("https://")
+        with working(tmp_path / "worker", url, "--tls-ca", str(chain)) as worker:
+            worker.await_word("connected")
+            source = picture(tmp_path / "photo.png")
+            order = ("submit", "upscale", source, *SMALL, "--node", url)
+            assert tally(*order, "--tls-ca", chain, cwd=tmp_path).code == 0
+            tally("jobs", "--node", url, cwd=tmp_path).refused(1, "is not trusted")
+            with working(tmp_path / "careful", url) as careful:
+                careful.await_word("certificate verify failed")
+            own = tally("jobs", cwd=tmp_path, home=tmp_path / "node")
+            assert own.code == 0, own
+    finally:
+        process.kill()
+        process.communicate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -438,6 +439,23 @@ def test_a_key_signs_every_request_anew_once_it_knows_the_ledger() -> None:
         seen.add(rest)
     assert len(seen) == len(node.asked) - 1
     assert "authorization" not in node.asked[0].headers
+
+
+def test_a_node_that_does_not_say_its_ledger_is_given_up_once() -> None:
+    asker, node = client({"GET /api/v1/node": [refused]}, key=key("a"))
+    with pytest.raises(errors.UnreachableError):
+        asker.job("up-1")
+    assert len(node.asked) == len(PAUSES) + 1
+
+
+def test_a_certificate_that_nobody_trusts_is_not_tried_again() -> None:
+    def distrusted(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("verify failed") from ssl.SSLCertVerificationError("self-signed")
+
+    asker, node = client({"GET /api/v1/jobs/up-1": [distrusted]})
+    with pytest.raises(errors.NodeError, match="is not trusted"):
+        asker.job("up-1")
+    assert len(node.asked) == 1
 
 
 def test_a_token_goes_to_what_is_not_public_only() -> None:

@@ -91,9 +91,11 @@ class Asker:
         """Return status and headers of a response."""
         return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()})
 
-    def lost(self, request: Request, error: Exception) -> UnreachableError:
+    def lost(self, request: Request, error: Exception) -> NodeError:
         """Return the error of an answer that did not come."""
         said = str(error) or type(error).__name__
+        if _is_stranger(error):
+            return NodeError(f"the certificate of {self.address} is not trusted: {said}; name its authority (--tls-ca)")
         return UnreachableError(f"{self.address} does not answer {request.method} {request.path}: {said}")
 
 
@@ -108,6 +110,15 @@ class _Gather:
         if len(self.data) + len(chunk) > self.limit:
             raise NodeError(f"the node answers with more than {self.limit} bytes")
         self.data += chunk
+
+
+def _is_stranger(error: BaseException | None) -> bool:
+    """Tell whether a failure is about the node's certificate: trying again changes nothing."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _pause(pause: Pause) -> float:
@@ -132,6 +143,8 @@ class Waiting:
         try:
             step = next(script)
             while True:
+                if self.asker.needs_ledger(step):
+                    self.asker.chain_id = self.run(ledger())
                 try:
                     answer = self.perform(step)
                 except TallyError as error:
@@ -149,8 +162,6 @@ class Waiting:
         if isinstance(step, Pause):
             time.sleep(_pause(step))
             return None
-        if self.asker.needs_ledger(step):
-            self.asker.chain_id = self.run(ledger())
         request = step.request if isinstance(step, Receive) else step
         headers = dict(self.asker.headers(request))
         try:
@@ -210,6 +221,8 @@ class Awaiting:
         try:
             step = next(script)
             while True:
+                if self.asker.needs_ledger(step):
+                    self.asker.chain_id = await self.run(ledger())
                 try:
                     answer = await self.perform(step)
                 except TallyError as error:
@@ -227,8 +240,6 @@ class Awaiting:
         if isinstance(step, Pause):
             await asyncio.sleep(_pause(step))
             return None
-        if self.asker.needs_ledger(step):
-            self.asker.chain_id = await self.run(ledger())
         request = step.request if isinstance(step, Receive) else step
         headers = dict(self.asker.headers(request))
         try:
