@@ -7,11 +7,9 @@ writes a fixture of its own around `running_anvil`; a faulty line to it is `test
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -22,9 +20,9 @@ from typing import Any, Final
 import httpx
 
 from tests.demand import demand
+from tests.npm import installed
 
 FOLDER: Final = Path(__file__).parent / "conformance" / "anvil"
-HOW: Final = "install Node 20 or newer with npm; the test installs the locked anvil itself"
 START_S: Final = 20
 STOP_S: Final = 10
 CHAIN_ID: Final = 31337
@@ -42,19 +40,10 @@ class AnvilError(Exception):
 
 def anvil_program() -> Path:
     """The locked binary, installed when it is missing; its npm wrapper runs nothing on installation."""
-    with (FOLDER / "package-lock.json").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may find it missing at once
-        if not (found := _installed()):
-            demand("npm", shutil.which("npm"), HOW)
-            done = subprocess.run(["npm", "ci"], cwd=FOLDER, capture_output=True, text=True, check=False)
-            demand("anvil", done.returncode == 0, f"npm ci said {done.stderr.strip()[-300:]!r}")
-            found = _installed()
-    demand("anvil", found, "there is no npm package of it for this machine")
+    installed(FOLDER)
+    found = sorted((FOLDER / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil*"))
+    demand("anvil", found, "its lock has no package for this machine")
     return found[0]
-
-
-def _installed() -> list[Path]:
-    return sorted((FOLDER / "node_modules" / "@foundry-rs").glob("anvil-*/bin/anvil*"))
 
 
 class Anvil:

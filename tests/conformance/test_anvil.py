@@ -37,6 +37,7 @@ from tallystick.primitives.notes import Checkpoint, NoteSigner
 from tests.anvil import CHAIN_ID, Anvil, running_anvil
 from tests.demand import demand
 from tests.faulty_rpc import FaultyRpc, faulty_rpc
+from tests.npm import installed
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = ROOT / "contracts"
@@ -100,17 +101,13 @@ def forwarded(anvil: Anvil, change: Callable[[Any], Any]) -> Callable[[dict[str,
 
 
 def test_the_artifact_is_what_the_compiler_gives() -> None:
-    node = shutil.which("node")
-    demand("node", node, "install Node 20 or newer with npm")
-    solc = CONTRACTS / "node_modules" / "solc"
-    demand("solc", solc.exists(), "run npm ci in contracts/")
+    node = installed(CONTRACTS)
     done = subprocess.run([node, "build.mjs", "--check"], cwd=CONTRACTS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_an_artifact_of_another_source_is_noticed(tmp_path: Path) -> None:
-    demand("node", shutil.which("node"), "install Node 20 or newer with npm")
-    demand("solc", (CONTRACTS / "node_modules" / "solc").exists(), "run npm ci in contracts/")
+    node = installed(CONTRACTS)
     copy, artifact = tmp_path / "contracts", Path("src/tallystick/adapters/artifacts/CommitRegistry.json")
     copy.mkdir()
     for name in ("build.mjs", "package.json"):
@@ -120,7 +117,7 @@ def test_an_artifact_of_another_source_is_noticed(tmp_path: Path) -> None:
     (copy / "CommitRegistry.sol").write_text(source.replace("return block.number", "return block.number + 1"))
     (tmp_path / artifact).parent.mkdir(parents=True)
     shutil.copy(ROOT / artifact, tmp_path / artifact)
-    done = subprocess.run(["node", "build.mjs", "--check"], cwd=copy, capture_output=True, text=True, check=False)
+    done = subprocess.run([node, "build.mjs", "--check"], cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "is not what CommitRegistry.sol gives" in done.stderr
 

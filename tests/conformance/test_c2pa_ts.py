@@ -5,9 +5,7 @@ It checks signature and hashes and knows no roots, so who signed is not its ques
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +14,9 @@ from typing import Any
 import pytest
 
 from tests.conformance.credentials import CLAIM, EMBEDDED, PNG, SIDECAR, Delivery, chunk, deliver, home, with_manifest
-from tests.demand import demand
+from tests.npm import installed
 
 FOLDER = Path(__file__).with_name("c2pa_ts")
-VERIFIER = FOLDER / "node_modules" / "@trustnxt" / "c2pa-ts"
-HOW = "install Node 20 or newer with npm; the test installs the locked verifier itself"
 
 Verify = Callable[..., dict[str, Any]]
 
@@ -28,17 +24,10 @@ Verify = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="session")
 def verify() -> Verify:
     """Run the verifier on a file with embedded credentials, or on a file and its store."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    demand("node", node, HOW)
-    with (FOLDER / "package-lock.json").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may find it missing at once
-        if not VERIFIER.exists():
-            demand("npm", npm, HOW)
-            installed = subprocess.run(["npm", "ci"], cwd=FOLDER, capture_output=True, text=True, check=False)
-            demand("@trustnxt/c2pa-ts", installed.returncode == 0, f"npm ci said {installed.stderr.strip()[-300:]!r}")
+    node = installed(FOLDER)
 
     def run(*paths: Path) -> dict[str, Any]:
-        done = subprocess.run(["node", FOLDER / "verify.mjs", *paths], capture_output=True, text=True, check=True)
+        done = subprocess.run([node, FOLDER / "verify.mjs", *paths], capture_output=True, text=True, check=True)
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 

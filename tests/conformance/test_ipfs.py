@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,12 +19,10 @@ from tallystick.node.blocks import Blocks, Opener, Rights
 from tallystick.primitives import car, unixfs
 from tallystick.primitives.cids import Cid, Codec
 from tallystick.primitives.unixfs import CHUNK_BYTES, LINKS_MAX, FileTree, TreeBuilder
-from tests.demand import demand
 from tests.log_world import ListLog, application, entries_of, served
+from tests.npm import installed
 
 FOLDER = Path(__file__).with_name("ipfs")
-INSTALLED = FOLDER / "node_modules" / "ipfs-unixfs-exporter"
-HOW = "install Node 20 or newer with npm; the test installs the locked packages itself"
 PERIOD = bytes(i * i % 251 for i in range(251))
 TOKEN = "owner"  # noqa: S105 - a word that only this test's gateway knows
 
@@ -51,15 +47,8 @@ def tree_of(size: int, chunk: int = CHUNK_BYTES, width: int = LINKS_MAX) -> File
 @pytest.fixture(scope="session")
 def command() -> Callable[..., list[str]]:
     """How to run a program of the folder with Node."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    demand("node", node, HOW)
-    with (FOLDER / "package-lock.json").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may find it missing at once
-        if not INSTALLED.exists():
-            demand("npm", npm, HOW)
-            done = subprocess.run(["npm", "ci"], cwd=FOLDER, capture_output=True, text=True, check=False)
-            demand("ipfs-unixfs-exporter", done.returncode == 0, f"npm ci said {done.stderr.strip()[-300:]!r}")
-    return lambda program, *words: [str(node), str(FOLDER / program), *map(str, words)]
+    node = installed(FOLDER)
+    return lambda program, *words: [node, str(FOLDER / program), *map(str, words)]
 
 
 @pytest.fixture(scope="session")
