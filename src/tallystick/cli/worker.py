@@ -180,7 +180,7 @@ class Shift:
 
         match news:
             case Connected():
-                self.standing.connected = True
+                self.standing.connected, self.standing.lack = True, "the ledger is asked"
                 self.screen.note("connected", style="green")
             case Disconnected(reason=reason, seconds=seconds):
                 self.standing.connected = False
