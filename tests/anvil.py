@@ -25,6 +25,7 @@ from tests.npm import installed
 FOLDER: Final = Path(__file__).parent / "conformance" / "anvil"
 START_S: Final = 20
 STOP_S: Final = 10
+SETTLE_S: Final = 10
 CHAIN_ID: Final = 31337
 
 
@@ -53,6 +54,7 @@ class Anvil:
         self._program, self._port = anvil_program(), 0
         self._state, self._said = folder / "anvil-state.json", folder / "anvil.log"
         self._client = direct_client()
+        self._automine = True
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -116,7 +118,16 @@ class Anvil:
 
     def set_automine(self, *, on: bool) -> None:
         """Whether each transaction gets a block at once; otherwise it waits for `mine`."""
+        self._automine = on
         self.rpc("evm_setAutomine", on)
+
+    def settle(self) -> None:
+        """Wait until nothing waits for a block of its own: a transaction is answered before automine has mined it."""
+        deadline = time.monotonic() + SETTLE_S
+        while self._automine and self.waiting():
+            if time.monotonic() > deadline:
+                raise AnvilError("a transaction still waits, though each gets a block at once")
+            time.sleep(0.002)
 
     def set_next_base_fee(self, wei: int) -> None:
         """Fix the base fee of the next block."""

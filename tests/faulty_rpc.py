@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from tests.anvil import direct_client
+from tests.anvil import Anvil, direct_client
 
 EVERY: Final = "*"
+SEND: Final = "eth_sendRawTransaction"
 JSON: Final = {"Content-Type": "application/json"}
 
 Answer = Callable[[dict[str, Any]], bytes]
@@ -26,8 +27,8 @@ Answer = Callable[[dict[str, Any]], bytes]
 class FaultyRpc:
     """A proxy; each fault holds for one method, or for `EVERY`, until it is taken back by `heal`."""
 
-    def __init__(self, target: str) -> None:
-        self._target, self._server, self._port = target, None, 0  # type: tuple[str, _Server | None, int]
+    def __init__(self, target: Anvil) -> None:
+        self._target, self._server, self._port = target, None, 0  # type: tuple[Anvil, _Server | None, int]
         self._client = direct_client()
         self.seen: Counter[str] = Counter()
         """How often each method arrived here."""
@@ -97,7 +98,9 @@ class FaultyRpc:
         return None if _spend(self._dropped, method) else said
 
     def _forward(self, method: str, body: bytes) -> bytes:
-        said = self._client.post(self._target, content=body, headers=JSON).content
+        said = self._client.post(self._target.url, content=body, headers=JSON).content
+        if method == SEND:
+            self._target.settle()
         self.forwarded[method] += 1
         return said
 
@@ -139,8 +142,8 @@ def _body(asked: dict[str, Any], **content: object) -> bytes:
 
 
 @contextlib.contextmanager
-def faulty_rpc(target: str) -> Iterator[FaultyRpc]:
-    """A listening proxy before a node, closed at the end."""
+def faulty_rpc(target: Anvil) -> Iterator[FaultyRpc]:
+    """A listening proxy before a node, closed at the end; what is sent through it has its block when it is answered."""
     proxy = FaultyRpc(target)
     proxy.up()
     try:

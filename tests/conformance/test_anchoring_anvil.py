@@ -34,11 +34,11 @@ from tallystick.node.chain import Chain
 from tallystick.primitives.keys import SigningKey, evm_address_of
 from tests.anvil import CHAIN_ID, Anvil, running_anvil
 from tests.cli.runs import PROGRAM, Done, environment, picture, tally
-from tests.faulty_rpc import FaultyRpc, faulty_rpc
+from tests.faulty_rpc import SEND, FaultyRpc, faulty_rpc
 
 GWEI = 10**9
 SOMEBODY = SigningKey(b"\x44" * 32)
-SEND, RECEIPT = "eth_sendRawTransaction", "eth_getTransactionReceipt"
+RECEIPT = "eth_getTransactionReceipt"
 MINUTES = 60_000
 
 
@@ -109,7 +109,7 @@ class Ground:
 @pytest.fixture
 def ground(used: Path, tmp_path: Path) -> Iterator[Ground]:
     shutil.copytree(used, tmp_path / "folder")
-    with running_anvil(tmp_path) as anvil, faulty_rpc(anvil.url) as line:
+    with running_anvil(tmp_path) as anvil, faulty_rpc(anvil) as line:
         ground = Ground(tmp_path / "folder", anvil, line)
         anvil.set_balance(evm_address_of(SOMEBODY.public))
         ground.contract = deploy(JsonRpc(anvil.url), CHAIN_ID, SOMEBODY, creation_code())
@@ -364,7 +364,7 @@ def test_a_transaction_that_made_no_commit_is_told_and_not_sent_again(ground: Gr
 
 
 def chain_of(ground: Ground, key: SigningKey) -> Chain:
-    return JsonRpcChain(JsonRpc(ground.anvil.url), ChainSettings(CHAIN_ID, ground.contract, confirmations=0), key)
+    return JsonRpcChain(JsonRpc(ground.line.url), ChainSettings(CHAIN_ID, ground.contract, confirmations=0), key)
 
 
 # What a stranger can check.

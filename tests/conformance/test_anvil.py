@@ -67,14 +67,14 @@ def anvil(tmp_path: Path) -> Iterator[Anvil]:
 
 
 @pytest.fixture
-def chain(anvil: Anvil) -> JsonRpcChain:
-    return JsonRpcChain(JsonRpc(anvil.url), SETTINGS, KEY)
+def line(anvil: Anvil) -> Iterator[FaultyRpc]:
+    with faulty_rpc(anvil) as line:
+        yield line
 
 
 @pytest.fixture
-def line(anvil: Anvil) -> Iterator[FaultyRpc]:
-    with faulty_rpc(anvil.url) as line:
-        yield line
+def chain(line: FaultyRpc) -> JsonRpcChain:
+    return JsonRpcChain(JsonRpc(line.url), SETTINGS, KEY)
 
 
 def through(line: FaultyRpc, **settings: object) -> JsonRpcChain:
@@ -200,8 +200,8 @@ def test_the_embedded_chain_writes_the_same_event(chain: JsonRpcChain, anvil: An
     assert "0x" + ours.data.hex() == theirs["data"]
 
 
-def test_a_strangers_commit_is_not_ours(chain: JsonRpcChain, anvil: Anvil) -> None:
-    stranger = JsonRpcChain(JsonRpc(anvil.url), SETTINGS, STRANGER)
+def test_a_strangers_commit_is_not_ours(chain: JsonRpcChain, anvil: Anvil, line: FaultyRpc) -> None:
+    stranger = JsonRpcChain(JsonRpc(line.url), SETTINGS, STRANGER)
     call = sent(stranger, commit(7))
     assert chain.commits(commit(7).asset_cid) == ()
     assert len(stranger.commits(commit(7).asset_cid)) == 1
