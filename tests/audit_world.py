@@ -60,6 +60,7 @@ from tallystick.primitives.notes import Checkpoint, NoteSigner
 from tallystick.slicing import Move, Plan, block_region, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, missing_from, plan_seed
 from tallystick.verification.judge import judge, wanted
+from tallystick.verification.separation import void_pairs
 from tallystick.verification.verdict import Evidence, Submission, WorkerCount
 
 Payload = say.Payload
@@ -231,6 +232,8 @@ class Wish:
     """Micro jobs that are given to other seats once the job is started, in this order."""
     late: tuple[tuple[int, int], ...] = ()
     """The same once all roots are posted, which no ledger takes."""
+    careless: bool = False
+    """The coordinator has nothing recomputed for what its moves brought together."""
     twist: Twist | None = None
     rekey: Callable[[SigningKey, Payload], SigningKey] | None = None
     interrupt: bool = False
@@ -429,7 +432,9 @@ class _Job:
         started = ledger.tip.time
         for index, seat in self.wish.moves:
             self.by_coordinator(say.MicroJobReassigned(name, attempt, index, seat, ledger.time))
-        drawn = reassign(drawn, (Move(*each) for each in self.wish.moves))
+        moves = [Move(*each) for each in self.wish.moves]
+        void = frozenset() if self.wish.careless else void_pairs(self.spec.pool, drawn, moves)
+        drawn = reassign(drawn, moves)
         if self.wish.interrupt:
             ledger.block((ledger.stranger, say.Transfer(ledger.requester.address, "2")))
         submissions, elapsed = self.work(drawn, started)
@@ -442,7 +447,7 @@ class _Job:
         missing = missing_from([i for i, each in enumerate(submissions) if each.delivered is not None], len(roots))
         self.by_coordinator(say.UploadsClosed(name, attempt, all_roots.hex(), missing, ledger.time))
         chal = self._draw(all_roots)
-        evidence = Evidence(self.spec, self.job, drawn, challenged(self.spec, drawn, chal), tuple(submissions))
+        evidence = Evidence(self.spec, self.job, drawn, challenged(self.spec, drawn, chal), tuple(submissions), void)
         reference = self._refer(evidence)
         self._settle(evidence, reference, elapsed)
         return evidence, reference

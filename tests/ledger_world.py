@@ -48,6 +48,7 @@ from tallystick.primitives.merkle import CompactRange, leaf_hash
 from tallystick.slicing import Move, Plan, layout, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, plan_seed
 from tallystick.verification.judge import judge, wanted
+from tallystick.verification.separation import void_pairs
 from tallystick.verification.verdict import Evidence, Judgement, Submission, WorkerCount
 from tests.orders import START, honest, key, make_order, references
 
@@ -235,6 +236,8 @@ class Run:
     world: World
     spec: JobSpec
     plan: Plan = field(init=False)
+    drawn: Plan = field(init=False)
+    moves: list[Move] = field(default_factory=list)
     submissions: dict[int, Submission] = field(default_factory=dict)
 
     @property
@@ -260,7 +263,7 @@ class Run:
     def submit(self) -> None:
         self.world.send((REQUESTER, self.lock_payload()))
         self.world.send((REQUESTER, self.order_payload()))
-        self.plan = plan(self.spec, plan_seed(self.job, ASSIGN_SECRET, self.world.tip.header))
+        self.plan = self.drawn = plan(self.spec, plan_seed(self.job, ASSIGN_SECRET, self.world.tip.header))
 
     def scheduled_payload(self) -> say.JobScheduled:
         holders = [bytes.fromhex(self.spec.pool[each.seat].worker) for each in self.plan.microjobs]
@@ -311,7 +314,12 @@ class Run:
     def move(self, index: int, seat: int) -> None:
         """Give a micro job to another seat."""
         self.world.send((COORDINATOR, self.moved_payload(index, seat)))
-        self.plan = reassign(self.plan, [Move(index, seat)])
+        self.note_move(index, seat)
+
+    def note_move(self, index: int, seat: int) -> None:
+        """Remember a move that stands."""
+        self.moves.append(Move(index, seat))
+        self.plan = reassign(self.drawn, self.moves)
 
     def closed_payload(self, missing: Iterable[int] = ()) -> say.UploadsClosed:
         roots = [self._posted_root(index) for index in range(self.plan.layout.microjobs)]
@@ -362,6 +370,7 @@ class Run:
                 self.submissions.get(each.index) or _absent(bytes.fromhex(self.spec.pool[each.seat].worker))
                 for each in self.plan.microjobs
             ),
+            void=void_pairs(self.spec.pool, self.drawn, self.moves),
         )
 
     def judgement(self) -> Judgement:

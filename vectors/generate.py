@@ -539,29 +539,37 @@ APART = {
 
 
 def separation() -> Iterator[Vector]:
-    """Moves held against a plan, in the order of the log."""
+    """Moves of a plan in the order of the log, the void pairs they make, and what the referee recomputed."""
     good = {
-        "good": ("to another seat of the same operator", [[0, 3]]),
-        "good-third-operator": ("to an operator without an execution of its blocks", [[0, 1], [1, 2]]),
-        "good-back-again": ("away and back to who held it", [[0, 3], [0, 0], [0, 3]]),
-        "good-unchecked": ("what nobody checks may lie anywhere", [[4, 1], [4, 2], [4, 3], [4, 0]]),
+        "good": ("to another seat of the same operator", [[0, 3]], [], []),
+        "good-third-operator": ("to operators without an execution of their blocks", [[0, 1], [1, 2]], [], []),
+        "good-void-recomputed": ("to the operator of the other execution, and recomputed", [[0, 2]], [0], [0, 6]),
+        "good-void-passed": ("where its twin came through", [[0, 1], [0, 3], [2, 1]], [0], [0]),
+        "good-all-void": ("three pairs by three moves", [[2, 0], [3, 1]], [0, 2, 5], [0, 1, 2, 5]),
     }
-    refused = {
-        "meets-its-twin": ("to the operator of the other execution", [[0, 2]]),
-        "meets-its-twin-from-the-other-side": ("the copy to the original's operator", [[2, 0]]),
-        "another-seat-of-that-operator": ("to another seat of the other execution's operator", [[2, 3]]),
-        "one-block-is-enough": ("one of two blocks has its twin there", [[3, 1]]),
-        "follows-its-twin": ("to where the other execution was moved before", [[0, 1], [2, 1]]),
-        "where-its-twin-was": ("to where the other execution lay by plan", [[0, 1], [2, 0]]),
-        "where-its-twin-passed": ("to where the other execution came through", [[0, 1], [0, 3], [2, 1]]),
-        "exchanged": ("two executions change places", [[0, 2], [2, 0]]),
-        "right-after-wrong": ("a right move after a wrong one", [[2, 0], [4, 1]]),
-        "last-of-many": ("the last of four moves", [[4, 1], [0, 3], [4, 2], [5, 0]]),
+    unseen = {
+        "meets-its-twin": ("to the operator of the other execution", [[0, 2]], [0], []),
+        "meets-its-twin-from-the-other-side": ("the copy to the original's operator", [[2, 0]], [0], [1, 2, 5]),
+        "another-seat-of-that-operator": ("to another seat of the other execution's operator", [[2, 3]], [0], [2]),
+        "one-block-is-enough": ("both blocks have their twin there, one is recomputed", [[3, 1]], [2, 5], [2]),
+        "the-other-block": ("the same, and the other one is recomputed", [[3, 1]], [2, 5], [5]),
+        "follows-its-twin": ("to where the other execution was moved before", [[0, 1], [2, 1]], [0], []),
+        "where-its-twin-was": ("to where the other execution lay by plan", [[0, 1], [2, 0]], [0], []),
+        "where-its-twin-passed": ("to where the other execution came through", [[0, 1], [0, 3], [2, 1]], [0], []),
+        "exchanged": ("two executions change places", [[0, 2], [2, 0]], [0], [7]),
+        "apart-again": ("together and apart again: it was seen", [[0, 2], [0, 1]], [0], []),
+        "right-after-wrong": ("a right move after a wrong one", [[2, 0], [4, 1]], [0], []),
+        "last-of-many": ("the last of four moves", [[4, 1], [0, 3], [4, 2], [5, 0]], [5], [0, 2]),
     }
-    for name, (desc, moves) in good.items():
-        yield name, desc, None, {**APART, "moves": moves}
-    for name, (desc, moves) in refused.items():
-        yield name, desc, "VerificationError", {**APART, "moves": moves}
+    claimed = {
+        "claimed-without-a-move": ("a void pair where nothing moved", [], [0], [0]),
+        "claimed-for-an-innocent-move": ("a void pair, but the move kept it apart", [[0, 1]], [0], [0]),
+        "claimed-for-what-is-executed-once": ("a void pair of a block without a copy", [[4, 1]], [6], [6]),
+        "not-claimed": ("a void pair that is not listed", [[0, 2]], [], [0]),
+    }
+    for name, (desc, moves, void, recomputed) in (good | unseen | claimed).items():
+        error = None if name in good else "VerificationError"
+        yield name, desc, error, {**APART, "moves": moves, "void": void, "recomputed": recomputed}
 
 
 FORMATS = {

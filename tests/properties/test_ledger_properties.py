@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from tallystick.errors import RuleError, VerificationError
 from tallystick.job import JobSpec
 from tallystick.ledger import payloads as say
+from tallystick.ledger.holding import MOVES_MAX
 from tallystick.ledger.records import Escrow
 from tallystick.ledger.settlement import Counted, audited_blocks_max, exposure, quote, settle
 from tallystick.ledger.states import UPLOADED_PHASES, EscrowState, JobPhase
 from tallystick.primitives.keys import SigningKey
-from tallystick.slicing import Move, layout, reassign
+from tallystick.slicing import layout
 from tests.ledger_world import ARBITER, COORDINATOR, REQUESTER, STRANGER, Run, World, make_run
 from tests.orders import DEADLINES, forging, honest, key, make_order
 
@@ -70,7 +71,7 @@ class Life:
         who = COORDINATOR if self.source.random() < 0.9 else self.source.choice(PEOPLE)
         index, seat = self.source.randrange(run.plan.layout.microjobs + 1), self.source.randrange(4)
         if self.attempt(who, run.moved_payload(index, seat)):
-            run.plan = reassign(run.plan, [Move(index, seat)])
+            run.note_move(index, seat)
 
     def attempt(self, who: SigningKey, payload: say.Payload) -> bool:
         """Say something; a refusal must be of the two documented kinds and change nothing."""
@@ -246,6 +247,31 @@ def test_every_division_is_exact_and_nobody_owes_anything(data: st.DataObject) -
     assert all(slash <= bond for slash, bond in zip(division.slashes, bonds, strict=True))
     assert division.referee_fee <= (checked + redone) * spec.price.referee_wei
     assert division.burned <= sum(division.slashes)
+
+
+@given(st.sampled_from(["abc", "aab", "aaa"]), st.data())
+def test_a_job_whose_work_was_moved_anywhere_ends_with_its_reserve_and_never_more(
+    pool: str, data: st.DataObject
+) -> None:
+    """Nobody is at fault: the referee is paid for what moves made worthless, at most for every copy, by the buyer."""
+    run: Run = make_run(pool).until("running")
+    counts, price = run.plan.layout, quote(run.spec)
+    for index, seat in data.draw(st.lists(st.tuples(st.integers(0, counts.microjobs - 1), st.integers(0, 2)))):
+        if run.plan.microjobs[index].seat != seat and [move.microjob for move in run.moves].count(index) < MOVES_MAX:
+            run.move(index, seat)
+    for step in (run.post, run.close, run.draw):
+        step()
+    payload = run.settled_payload()
+    run.settle()
+    run.world.check_money()
+    void = run.evidence().void
+    assert void <= run.drawn.duplicated()
+    moved = sum(counts.slots_of(index) for index in {move.microjob for move in run.moves})
+    assert payload.redone <= len(void) <= min(moved, 0 if pool == "aaa" else counts.copies)
+    assert [line.slashed for line in payload.lines] == ["0"] * 3
+    assert int(payload.refund) == price.audits + price.reserve - (payload.audited + payload.redone) * 1000
+    assert int(payload.refund) >= 0
+    assert run.world.escrow().balance == "0"
 
 
 @given(st.lists(st.sampled_from(["abc", "aaa"]), min_size=1, max_size=1), st.integers(0, 7), st.booleans())

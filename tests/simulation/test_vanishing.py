@@ -6,19 +6,25 @@ from typing import Any, Final
 
 import pytest
 
-from tallystick.job import PPM, Placement
+from tallystick.job import PPM, Placement, spec_digest
 from tallystick.ledger import payloads as say
 from tallystick.ledger.holding import MOVES_MAX
+from tallystick.simulation.dishonest import Cheat
 from tallystick.simulation.disk import PowerCut
 from tallystick.simulation.vanishing import Leave, Parting
 from tallystick.simulation.world import World
+from tallystick.slicing import Move, plan
+from tallystick.verification.challenge import plan_seed
+from tallystick.verification.separation import void_pairs
 from tests.worlds import (
     JOB,
     KERNEL,
     PICTURE,
     assert_at_rest,
     assert_paid_once,
+    audited,
     bond,
+    cheating,
     cut_before,
     deposited,
     pixels,
@@ -73,40 +79,71 @@ def test_one_worker_leaves_and_the_job_ends_as_if_it_had_stayed(seat: int, after
             assert len(moves(world)) == len([i for i in range(6) if i % 3 == seat]) - after
 
 
-@pytest.mark.parametrize("seat", range(3))
-def test_copies_stay_apart_when_their_holders_are_other_operators(seat: int) -> None:
-    """With three operators not every seat may take over; where one may, it does, and the bundle holds in any case."""
+def void(world: World) -> frozenset[int]:
+    """The blocks that moves gave to one operator twice, from the settled plan."""
+    order = world.payloads(say.JobSubmitted)[0].spec
+    said = [(each, each.payload) for each in world.entries()]
+    at = next(i for i, (_, payload) in enumerate(said) if isinstance(payload, say.JobSubmitted))
+    header = next(each.digest for each, payload in said[at:] if isinstance(payload, say.BlockHeader))
+    (settled,) = world.payloads(say.JobSettled)
+    drawn = plan(order, plan_seed(spec_digest(order), bytes.fromhex(settled.assign_secret), header))
+    return void_pairs(order.pool, drawn, [Move(each.microjob, each.seat) for each in moves(world)])
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("how", Parting)
+def test_in_a_small_pool_the_job_ends_at_once_and_copies_that_met_are_recomputed(workers: int, how: Parting) -> None:
+    """Two or three operators with copies between them: often no seat is left that keeps them apart."""
+    met = 0
     for seed in range(6):
-        world = left({seat: Leave()}, seed, operators=3, duplicates=125_000)
-        (closed,) = world.payloads(say.UploadsClosed)
-        held = {index for index in range(world.payloads(say.JobScheduled)[0].microjobs) if index % 3 == seat}
-        moved = {each.microjob for each in moves(world)}
-        assert moved <= held
-        assert set(closed.missing) == held - moved
-        assert pixels(world.output()) == right_pixels()
-        assert_at_rest(world)
-        if not closed.missing:
-            assert_taken_over(world, 3)
+        leaves = {seed % workers: Leave(0, how)}
+        policy = {"duplicates": 125_000, "audit": 130_000}
+        world = left(leaves, seed, operators=workers, workers=workers, **policy)
+        assert_taken_over(world, workers)
+        (settled,) = world.payloads(say.JobSettled)
+        pairs = len(void(world))
+        assert pairs - settled.audited <= settled.redone <= pairs
+        words = next(each.actual for each in audited(world).findings if each.name == "plan")
+        assert (f"{pairs} copies met their originals and were recomputed" in words) == bool(pairs)
+        met += bool(pairs)
+    assert met > 0
 
 
-def test_copies_that_stay_apart_let_most_lost_work_be_moved() -> None:
-    moved = lost = 0
-    for seed in range(10):
-        world = left({0: Leave()}, seed, operators=3, duplicates=62_500)
-        moved += len(moves(world))
-        lost += len(world.payloads(say.UploadsClosed)[0].missing)
-    assert moved > lost
+@pytest.mark.parametrize("seat", range(3))
+def test_whoever_leaves_whatever_was_audited_the_job_ends_at_once(seat: int) -> None:
+    for seed in range(4):
+        world = left({seat: Leave(1)}, seed, operators=3, duplicates=125_000)
+        assert_taken_over(world, 3)
+
+
+def test_copies_stay_apart_where_a_seat_is_there_that_keeps_them_so() -> None:
+    apart = sum(not void(left({0: Leave()}, seed, operators=4, workers=4, duplicates=62_500)) for seed in range(10))
+    assert apart > 5
 
 
 @pytest.mark.parametrize("seat", range(4))
-def test_what_hides_stays_hidden_from_those_it_checks_whoever_leaves(seat: int) -> None:
-    moved = 0
-    for seed in range(4):
+def test_a_checker_that_meets_what_it_checks_has_that_recomputed(seat: int) -> None:
+    for seed in range(3):
         world = left({seat: Leave()}, seed, operators=4, workers=4, placement=Placement.HIDDEN)
-        moved += len(moves(world))
-        assert pixels(world.output()) == right_pixels()
+        assert_taken_over(world, 4)
+        assert moves(world)
+
+
+def test_a_forger_that_is_given_both_executions_is_refuted_by_the_reference() -> None:
+    """Its copies agree with each other, and still its forgery is not delivered."""
+    met = 0
+    policy = {"duplicates": 250_000, "audit": 130_000, "workers": 2}
+    for seed in range(4):
+        world = World(seed, leaves={0: Leave()}, cast={1: cheating(Cheat.FORGE)}, executor=KERNEL)
+        world.accept(PICTURE, **{**WANTED, "operators": 2, **policy})
+        world.node.run(JOB)
+        (settled,) = world.payloads(say.JobSettled)
+        pairs = void(world)
+        met += bool(pairs)
+        assert (settled.lines[1].amount == "0") == bool(pairs)
+        assert not pairs or pixels(world.output()) == right_pixels()
         assert_at_rest(world)
-    assert moved > 0
+    assert met > 0
 
 
 def test_several_leave_one_after_the_other() -> None:

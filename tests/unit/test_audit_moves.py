@@ -1,4 +1,4 @@
-"""Work that changed hands, before a stranger: what was moved lawfully holds, and what was moved to cheat does not."""
+"""Work that changed hands, before a stranger: what moved lawfully holds; copies that met must have been recomputed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from tallystick.ledger.holding import MOVES_MAX
 from tallystick.ledger.transactions import decode
 from tallystick.slicing import Plan, plan
 from tallystick.verification.challenge import plan_seed
+from tallystick.verification.verdict import Reason
 from tests.audit_world import Payload, Played, Twist, Wish, decode_picture, play, secret
 
 ALONE = Wish(operators=1)
-APART = Wish(workers=4, operators=4, duplicates=250_000)
+APART = Wish(workers=4, operators=4, duplicates=250_000, audit=0, labels=("deterrence: none",))
+"""Nothing is recomputed but for a reason of its own."""
 
 
 def audit(played: Played) -> Report:
@@ -44,12 +46,12 @@ def entries(played: Played) -> list[Payload]:
 
 def drawn(wish: Wish) -> Plan:
     """The plan of this wish, which no move changes."""
-    return drawn_for(wish.workers, wish.operators, wish.duplicates)
+    return drawn_for(wish.workers, wish.operators, wish.duplicates, wish.audit)
 
 
 @cache
-def drawn_for(workers: int, operators: int, duplicates: int) -> Plan:
-    wish = Wish(workers=workers, operators=operators, duplicates=duplicates)
+def drawn_for(workers: int, operators: int, duplicates: int, audit: int) -> Plan:
+    wish = Wish(workers=workers, operators=operators, duplicates=duplicates, audit=audit, labels=("deterrence: none",))
     played = play(wish)
     said = played.ledger.log_entries
     at, spec = next((i, e.payload.spec) for i, e in enumerate(said) if isinstance(e.payload, say.JobSubmitted))
@@ -67,32 +69,53 @@ def twins(wish: Wish, index: int) -> set[int]:
     }
 
 
-def test_every_single_move_holds_exactly_if_it_keeps_copies_apart() -> None:
+def shared(wish: Wish, index: int, other: int) -> set[int]:
+    """Blocks that two micro jobs execute both."""
+    one, two = ({slot.block for slot in drawn(wish).microjobs[each].slots} for each in (index, other))
+    return one & two
+
+
+def recomputed(played: Played) -> set[int]:
+    return {line.block for line in played.bundle.verdicts if line.reference is not None}
+
+
+def redone(played: Played) -> int:
+    return next(each.redone for each in entries(played) if isinstance(each, say.JobSettled))
+
+
+def said_of_plan(report: Report) -> str:
+    return next(each.actual for each in report.findings if each.name == "plan")
+
+
+def test_every_single_move_holds_if_just_the_copies_that_met_their_originals_were_recomputed() -> None:
     seen = set()
     for index, seat in product(range(len(drawn(APART).microjobs)), range(4)):
         if seat == index % 4:
             continue
-        apart = all(other % 4 != seat for other in twins(APART, index))
-        report = audit(play(replace(APART, moves=((index, seat),))))
-        assert broken(report) == ([] if apart else [9]), (index, seat)
-        assert (report.result is Result.HOLDS) == apart
-        seen.add(apart)
+        met = set().union(*(shared(APART, index, other) for other in twins(APART, index) if other % 4 == seat))
+        played = play(replace(APART, moves=((index, seat),)))
+        report = audit(played)
+        assert report.result is Result.HOLDS, (index, seat)
+        assert recomputed(played) == met
+        assert redone(played) == len(met)
+        words = f"{len(met)} copies met their originals and were recomputed"
+        assert (words in said_of_plan(report)) == bool(met)
+        careless = play(replace(APART, moves=((index, seat),), careless=True))
+        assert broken(audit(careless)) == ([9] if met else [])
+        seen.add(bool(met))
     assert seen == {True, False}
 
 
-def test_a_broken_separation_is_a_finding_with_the_operator_and_the_block() -> None:
-    index, other = next((each.index, min(twins(APART, each.index))) for each in drawn(APART).microjobs)
-    seat = other % 4
-    played = play(replace(APART, moves=((index, seat),)))
+def test_a_copy_that_met_its_original_unseen_is_a_finding_with_the_operator_and_the_block() -> None:
+    index, seat, block = meeting()
+    played = play(replace(APART, moves=((index, seat),), careless=True))
     finding = next(each for each in audit(played).findings if each.result is Result.DOES_NOT_HOLD)
-    blocks = {slot.block for slot in drawn(APART).microjobs[index].slots}
-    blocks &= {slot.block for slot in drawn(APART).microjobs[other].slots}
+    assert finding.step == 9
     assert played.ledger.operators[seat].public.hex() in finding.actual
-    assert f"micro job {other} gave block {min(blocks)}" in finding.actual
-    assert finding.expected.endswith(": an operator that never held another execution of its blocks")
+    assert f"block {block}, whose copy checks nothing" in finding.expected
 
 
-def test_who_once_held_a_copy_is_not_given_the_original_either() -> None:
+def test_who_once_held_a_copy_checks_nothing_with_the_original_either() -> None:
     """The twin left the operator again: what it saw there it has seen."""
     index = next(each.index for each in drawn(APART).microjobs if len(twins(APART, each.index)) == 1)
     (twin,) = twins(APART, index)
@@ -101,8 +124,47 @@ def test_who_once_held_a_copy_is_not_given_the_original_either() -> None:
         for seat in range(4)
         if seat not in {index % 4, twin % 4} and all(other % 4 != seat for other in twins(APART, twin))
     )
-    assert broken(audit(play(replace(APART, moves=((twin, away),))))) == []
-    assert broken(audit(play(replace(APART, moves=((twin, away), (index, twin % 4)))))) == [9]
+    once = play(replace(APART, moves=((twin, away),)))
+    assert (broken(audit(once)), recomputed(once)) == ([], set())
+    wish = replace(APART, moves=((twin, away), (index, twin % 4)))
+    again = play(wish)
+    assert (broken(audit(again)), recomputed(again)) == ([], shared(APART, index, twin))
+    assert broken(audit(play(replace(wish, careless=True)))) == [9]
+
+
+def meeting() -> tuple[int, int, int]:
+    """A micro job, the seat of its only twin, and the least block that they share."""
+    index = next(each.index for each in drawn(APART).microjobs if len(twins(APART, each.index)) == 1)
+    (twin,) = twins(APART, index)
+    return index, twin % 4, min(shared(APART, index, twin))
+
+
+def test_a_forger_that_holds_both_executions_is_refuted() -> None:
+    """Its copies agree with each other, and the referee disagrees with both."""
+    index, seat, block = meeting()
+    played = play(replace(APART, moves=((index, seat),), lies={seat: "forge"}))
+    assert audit(played).result is Result.HOLDS
+    line = played.bundle.verdicts[block]
+    assert line.reference == line.accepted
+    assert {slot.reason for slot in line.slots} == {Reason.REFERENCE_DIFFERS}
+    settled = next(each for each in entries(played) if isinstance(each, say.JobSettled))
+    assert settled.lines[seat].amount == "0"
+    assert settled.lines[seat].slashed != "0"
+
+
+def test_what_is_redone_without_a_move_does_not_hold() -> None:
+    """A coordinator that pays itself for a copy which nobody moved is refused by the rules and by the judge."""
+    twist: Twist = lambda said: msgspec.structs.replace(said, redone=1) if isinstance(said, say.JobSettled) else said  # noqa: E731
+    assert broken(audit(play(replace(APART, twist=twist)))) == [13, 14]
+
+
+def test_a_reference_for_a_copy_that_never_met_its_original_does_not_hold() -> None:
+    played = play(APART)
+    block = min(drawn(APART).duplicated())
+    verdicts = list(played.bundle.verdicts)
+    verdicts[block] = msgspec.structs.replace(verdicts[block], reference=verdicts[block].accepted)
+    changed = replace(played, bundle=msgspec.structs.replace(played.bundle, verdicts=tuple(verdicts)))
+    assert broken(audit(changed))[0] == 11
 
 
 def test_with_one_operator_any_seat_will_do() -> None:

@@ -169,6 +169,43 @@ def test_an_honest_job_is_upheld_and_checked_only_where_the_law_says() -> None:
     assert (judgement.referee.copies, judgement.referee.audited, judgement.referee.redone) == (0, 2, 0)
 
 
+def test_void_pairs_are_recomputed_whatever_the_challenge_draws_and_nothing_else_is() -> None:
+    evidence = evidence_of(make_order(audit=0))
+    copies = sorted(evidence.plan.duplicated())
+    for void in (copies[:1], copies[2:5], copies):
+        laid = replace(evidence, void=frozenset(void))
+        assert wanted(laid, {}) == tuple(void)
+        with pytest.raises(IncompleteError, match=f"block {void[-1]}"):
+            judge(laid, {block: truth(block) for block in void[:-1]})
+        judgement = decide(laid)
+        assert [each.block for each in judgement.blocks if each.reference] == void
+        for line in judgement.blocks:
+            reasons = {slot.reason for slot in line.slots}
+            kept = {Reason.COPIES_AGREE} if line.block in copies else {Reason.UNCHECKED}
+            assert reasons == ({Reason.RECOMPUTED} if line.block in void else kept)
+        assert (judgement.referee.copies, judgement.referee.audited, judgement.referee.redone) == (0, 0, len(void))
+
+
+def test_a_void_pair_that_was_drawn_anyway_counts_once_as_audited() -> None:
+    evidence = evidence_of(make_order(audit=1_000_000, audit_blocks=4))
+    judgement = decide(replace(evidence, void=evidence.plan.duplicated()))
+    assert (judgement.referee.audited, judgement.referee.redone) == (24, 0)
+
+
+def test_a_forgery_on_which_both_executions_agree_falls_where_the_pair_is_void() -> None:
+    spec = make_order(audit=0)
+    evidence = evidence_of(spec)
+    block = min(evidence.plan.duplicated())
+    places = holders(evidence.plan, block)
+    agreed = {index: lambda *args, slot=slot: forging(*args, slots=(slot,)) for index, slot in places}
+    unseen = decide(evidence_of(spec, agreed))
+    assert {each.reason for each in unseen.blocks[block].slots} == {Reason.COPIES_AGREE}
+    seen = decide(replace(evidence_of(spec, agreed), void=frozenset({block})))
+    assert {each.reason for each in seen.blocks[block].slots} == {Reason.REFERENCE_DIFFERS}
+    assert seen.blocks[block].source is Source.REFEREE
+    assert {place for place, each in seen.slots().items() if each.verdict is Verdict.REFUTED} == set(places)
+
+
 def test_a_forged_block_that_is_audited_differs_from_the_reference() -> None:
     spec = make_order(duplicates=0, audit=1_000_000, audit_blocks=4)
     drawn = plan(spec, SEED)

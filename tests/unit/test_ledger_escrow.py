@@ -145,7 +145,7 @@ def line_with(payload: say.JobSettled, seat: int, **changes: Any) -> say.JobSett
         ({"copies": 1}, "0 copies for the referee and at most 2 audited", "RuleError"),
         ({"audited": 3}, "0 copies for the referee and at most 2 audited", "RuleError"),
         ({"audited": 1}, "amounts of JobSettled", "VerificationError"),
-        ({"redone": 1}, "nothing is redone where every slot is accepted", "RuleError"),
+        ({"redone": 1}, "every slot is accepted and no checked micro job was moved", "RuleError"),
         ({"lines": ()}, "one line per seat", "RuleError"),
         ({"attempt": 2}, "at attempt 1, not 2", "RuleError"),
         ({"job_id": "job-2"}, "no job is known", "RuleError"),

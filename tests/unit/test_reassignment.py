@@ -140,6 +140,55 @@ def test_who_takes_over_is_paid_and_who_lost_it_is_neither_paid_nor_slashed() ->
     assert locked(run) == [0, 0, 0]
 
 
+def settling(pool: str, *moves: tuple[int, int], **law: Any) -> Run:  # noqa: ANN401 - as make_order
+    """A job that only lacks its settlement, all honest, with these moves."""
+    run = make_run(pool, **law).until("running")
+    for index, seat in moves:
+        run.move(index, seat)
+    for step in (run.post, run.close, run.draw):
+        step()
+    return run
+
+
+def test_copies_that_met_their_originals_are_recomputed_for_the_buyers_money() -> None:
+    run = settling("abc", (1, 0), (4, 0), (7, 0), audit=0, labels=("deterrence: none",))
+    void, payload = run.evidence().void, run.settled_payload()
+    assert len(void) == payload.redone > 0
+    assert (payload.referee_fee, payload.refund) == (str(1000 * len(void)), str(6000 - 1000 * len(void)))
+    assert {block.block for block in run.judgement().blocks if block.reference} == void
+    run.settle()
+    assert run.world.escrow().state is EscrowState.RELEASED
+    run.world.check_money()
+
+
+def repaid(run: Run, redone: int) -> say.JobSettled:
+    """The settlement of a coordinator that claims so many redone blocks, with the amounts that follow."""
+    payload, more = run.settled_payload(), redone - run.settled_payload().redone
+    fee, refund = int(payload.referee_fee) + 1000 * more, int(payload.refund) - 1000 * more
+    return msgspec.structs.replace(payload, redone=redone, referee_fee=str(fee), refund=str(refund))
+
+
+@pytest.mark.parametrize(
+    ("pool", "moves", "most"),
+    [
+        ("abc", (), 0),
+        ("aaa", ((0, 1), (1, 2)), 0),
+        ("abc", ((7, 0),), 2),
+        ("abc", ((7, 0), (7, 1), (7, 2)), 2),
+        ("abc", ((0, 1),), 4),
+        ("abc", ((0, 1), (1, 0), (2, 0)), 6),
+    ],
+    ids=["no move", "no worker's copy", "two slots", "the same two slots", "four slots", "all copies"],
+)
+def test_where_nothing_fell_no_more_is_redone_than_moves_can_have_brought_together(
+    pool: str, moves: tuple[tuple[int, int], ...], most: int
+) -> None:
+    run = settling(pool, *moves)
+    reason = f"met at most {most} copies" if most else "no checked micro job was moved"
+    refused(run, COORDINATOR, repaid(run, most + 1), reason, "RuleError")
+    assert run.world.refusal(COORDINATOR, repaid(run, most)) == "accepted"
+
+
 def test_a_fault_in_moved_work_costs_the_new_holder() -> None:
     run = running(audit=1_000_000, audit_blocks=4)
     run.move(0, 1)

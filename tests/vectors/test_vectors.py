@@ -19,7 +19,7 @@ from tallystick.primitives.canonical import Count, decode, encode
 from tallystick.primitives.merkle import check_consistency, check_inclusion
 from tallystick.primitives.notes import Checkpoint, NoteVerifier, open_cosigned
 from tallystick.slicing import Layout, MicroJob, Move, Plan, Slot, plan
-from tallystick.verification.separation import Separation
+from tallystick.verification.separation import check_recomputed
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 
@@ -82,10 +82,9 @@ def read_separation(given: dict[str, Any]) -> None:
         seen.update(each["blocks"])
         microjobs.append(MicroJob(index, 0, each["seat"], slots))
     drawn = Plan(Layout(1, 1, 0, 0, 1, len(microjobs)), tuple(microjobs), ())
-    apart = Separation(pool, drawn)
-    for move in given["moves"]:
-        apart.check(Move(*move))
-        apart.take(Move(*move))
+    void = check_recomputed(pool, drawn, [Move(*move) for move in given["moves"]], given["recomputed"])
+    if sorted(void) != given["void"]:
+        raise errors.VerificationError("void pairs", expected=sorted(void), actual=given["void"])
 
 
 READERS: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -23,7 +23,7 @@ from tallystick.primitives.keys import address_of
 from tallystick.slicing import MicroJob, Move, Plan, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, plan_seed
 from tallystick.verification.judge import judge, wanted
-from tallystick.verification.separation import Separation
+from tallystick.verification.separation import check_recomputed
 from tallystick.verification.verdict import BlockVerdict, Evidence, Judgement, Submission
 
 BLANK_META: Final = "00" * 32
@@ -32,10 +32,11 @@ BLANK_META: Final = "00" * 32
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The plan of the attempt after every move, and the owner of every micro job by it."""
+    """The plan of the attempt after every move, the owner of every micro job by it, and the void pairs of the moves."""
 
     plan: Plan
     owners: tuple[bytes, ...]
+    void: frozenset[int]
 
 
 def check_secrets(facts: Facts) -> None:
@@ -63,7 +64,8 @@ def check_plan(facts: Facts, bundle: Bundle) -> Assigned:
     """Draw the plan again and check assignment, every move, every posted root, and how the uploads closed.
 
     Raises:
-        VerificationError: a seat, size, signature, root or list of missing micro jobs is not what the plan gives.
+        VerificationError: a seat, size, signature, root or list of missing micro jobs is not what the plan gives, or
+            moves brought both executions of a block to one operator and the referee did not recompute it.
     """
     secret = bytes.fromhex(facts.settled.payload.assign_secret)
     drawn = plan(facts.spec, plan_seed(facts.job, secret, facts.submitted.block.digest))
@@ -76,29 +78,20 @@ def check_plan(facts: Facts, bundle: Bundle) -> Assigned:
     for index in facts.results:
         if index >= len(owners):
             raise VerificationError("micro job of SUBMIT_RESULT", expected=f"below {len(owners)}", actual=index)
-    drawn = reassign(drawn, _check_moves(facts, drawn))
+    # That nobody moved what had a root, and whose stake was free, is for the ledger's rules (step 14).
+    moves = tuple(Move(said.payload.microjob, said.payload.seat) for said in facts.moved)
+    recomputed = {line.block for line in bundle.verdicts if line.reference is not None}
+    void = check_recomputed(facts.spec.pool, drawn, moves, recomputed)
+    drawn = reassign(drawn, moves)
     owners = _owners(facts, drawn)
     for microjob, owner in zip(drawn.microjobs, owners, strict=True):
         _check_result(facts, microjob, owner)
     _check_closing(facts, bundle, len(owners))
-    return Assigned(drawn, owners)
+    return Assigned(drawn, owners, void)
 
 
 def _owners(facts: Facts, drawn: Plan) -> tuple[bytes, ...]:
     return tuple(bytes.fromhex(facts.spec.pool[each.seat].worker) for each in drawn.microjobs)
-
-
-def _check_moves(facts: Facts, drawn: Plan) -> tuple[Move, ...]:
-    """Check that no move brought two executions of a block to one operator, and return them all.
-
-    That nobody moved what had a root, and whose stake was free, is for the ledger's rules (step 14).
-    """
-    separation = Separation(facts.spec.pool, drawn)
-    moves = tuple(Move(said.payload.microjob, said.payload.seat) for said in facts.moved)
-    for move in moves:
-        separation.check(move)
-        separation.take(move)
-    return moves
 
 
 def _check_result(facts: Facts, microjob: MicroJob, owner: bytes) -> None:
@@ -161,6 +154,7 @@ def check_submissions(facts: Facts, bundle: Bundle, assigned: Assigned, chal: by
         plan=assigned.plan,
         challenged=challenged(facts.spec, assigned.plan, chal),
         submissions=tuple(_submission(facts, each, assigned) for each in bundle.submissions),
+        void=assigned.void,
     )
 
 

@@ -120,8 +120,10 @@ def _secrets(audit: Audit) -> str:  # (8)
 def _plan(audit: Audit) -> str:  # (9)
     audit.assigned = judging.check_plan(audit.facts, audit.bundle)
     counts, roots = audit.assigned.plan.layout, len(audit.facts.results)
-    moved = f", {len(audit.facts.moved)} times moved" if audit.facts.moved else ""
-    return f"{counts.blocks} blocks and {counts.copies} copies in {counts.microjobs} micro jobs{moved}, {roots} roots"
+    moved, void = len(audit.facts.moved), len(audit.assigned.void)
+    told = f", {moved} times moved" if moved else ""
+    told += f", {void} copies met their originals and were recomputed" if void else ""
+    return f"{counts.blocks} blocks and {counts.copies} copies in {counts.microjobs} micro jobs{told}, {roots} roots"
 
 
 def _challenge(audit: Audit) -> str:  # (10)

@@ -12,7 +12,7 @@ from tallystick.errors import AuthorityError, RuleError, TransitionError, Verifi
 from tallystick.job import JobSpec
 from tallystick.ledger import payloads as say
 from tallystick.ledger.context import Context, require_after, require_until
-from tallystick.ledger.holding import holders
+from tallystick.ledger.holding import holders, moved
 from tallystick.ledger.jobs import posted_roots, require_job
 from tallystick.ledger.records import (
     BURNED,
@@ -83,7 +83,7 @@ def settled(work: Overlay, payload: say.JobSettled, context: Context) -> bytes:
     _require_assignment(payload, job, order)
     counts, seats = layout(spec), holders(work, spec, job.microjobs)
     _require_lines(work, payload, job, counts, seats)
-    _require_referee(payload, job, spec, counts)
+    _require_referee(work, payload, job, spec, counts)
     _take_turn(work, context)
     lines = [
         Counted(line.worker, line.accepted, line.refuted, line.unavailable, line.faulted, line.absent)
@@ -149,7 +149,7 @@ def _require_line(
         raise RuleError(f"{line.faulted} faulted micro jobs do not agree with the other counts of {line.worker}")
 
 
-def _require_referee(payload: say.JobSettled, job: Job, spec: JobSpec, counts: Layout) -> None:
+def _require_referee(work: Overlay, payload: say.JobSettled, job: Job, spec: JobSpec, counts: Layout) -> None:
     """Check that the referee claims no more than the law can have demanded of it."""
     if payload.results != job.microjobs or payload.verdicts != counts.blocks:
         raise RuleError(f"{counts.blocks} verdicts over {job.microjobs} results are due")
@@ -158,8 +158,23 @@ def _require_referee(payload: say.JobSettled, job: Job, spec: JobSpec, counts: L
         raise RuleError(f"the order has {copies} copies for the referee and at most {audits} audited blocks")
     if payload.copies + payload.audited + payload.redone > counts.blocks:
         raise RuleError("the referee claims more blocks than the job has")
-    if payload.redone and all(line.refuted + line.unavailable == 0 for line in payload.lines):
-        raise RuleError("nothing is redone where every slot is accepted")
+    if all(line.refuted + line.unavailable == 0 for line in payload.lines):
+        _require_redone(payload.redone, _void_max(work, spec, counts))
+
+
+def _require_redone(redone: int, most: int) -> None:
+    """Check what is redone where every slot is accepted: copies that moves may have made check nothing."""
+    if redone and not most:
+        raise RuleError("nothing is redone where every slot is accepted and no checked micro job was moved")
+    if redone > most:
+        raise RuleError(f"{redone} blocks are redone, but moves can have met at most {most} copies")
+
+
+def _void_max(work: Overlay, spec: JobSpec, counts: Layout) -> int:
+    """Return how many copies moves may have brought to their originals' operators; which ones only the plan says."""
+    copies = 0 if spec.referee_copies else counts.copies
+    slots = sum(counts.slots_of(index) for index in range(counts.microjobs) if moved(work, spec, index).moves)
+    return min(copies, slots)
 
 
 def _take_turn(work: Overlay, context: Context) -> None:

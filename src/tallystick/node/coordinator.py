@@ -40,7 +40,7 @@ from tallystick.node.stimuli import (
 from tallystick.slicing import Move, Plan, plan, reassign
 from tallystick.verification.challenge import challenge, challenged, missing_from, plan_seed
 from tallystick.verification.judge import Case, judge, open_case, wanted
-from tallystick.verification.separation import Separation
+from tallystick.verification.separation import Separation, void_pairs
 from tallystick.verification.verdict import Evidence, Judgement, Submission
 
 __all__ = [
@@ -177,21 +177,22 @@ class Coordinator:
         self._note_there(index)
 
     def _move(self, index: int, seats: Sequence[int], now: int) -> tuple[Instruction, ...]:
-        """Ask the log for the first seat that may take over, unless nothing may be moved any more or is on its way."""
+        """Ask the log for the first seat that keeps copies apart, else the first; nothing if late or on its way."""
         spec, moves = self.spec, sum(move.microjob == index for move in self.moves)
         if index in self.roots or index in self._moving or moves >= MOVES_MAX or now > spec.deadlines.commit:
             return ()
-        for tried, seat in enumerate(seats, 1):
-            if self._fits(Move(index, seat)):
-                moved = say.MicroJobReassigned(spec.job_id, spec.attempt, index, seat, now)
-                self._moving[index] = moved, seats[tried:]
-                return (Log((moved,)),)
-        return ()
+        pool, here = range(len(spec.pool)), self.plan.microjobs[index].seat
+        others = [seat for seat in seats if seat in pool and seat != here]
+        if not others:
+            return ()
+        # Waiting for the commit deadline would cost the buyer more than the blocks that the referee recomputes.
+        seat = next((seat for seat in others if self._keeps_apart(Move(index, seat))), others[0])
+        moved = say.MicroJobReassigned(spec.job_id, spec.attempt, index, seat, now)
+        self._moving[index] = moved, [other for other in others if other != seat]
+        return (Log((moved,)),)
 
-    def _fits(self, move: Move) -> bool:
-        """Tell whether a seat may take over, as the audit will see it."""
-        if not 0 <= move.seat < len(self.spec.pool) or move.seat == self.plan.microjobs[move.microjob].seat:
-            return False
+    def _keeps_apart(self, move: Move) -> bool:
+        """Tell whether no operator would hold both executions of a block, as the audit will see it."""
         self._separation = self._separation or Separation(self.spec.pool, self._drawn, self.moves)
         try:
             self._separation.check(move, [Move(each.microjob, each.seat) for each, _ in self._moving.values()])
@@ -248,6 +249,7 @@ class Coordinator:
                 )
                 for index in range(len(self.plan.microjobs))
             ),
+            void=void_pairs(self.spec.pool, self._drawn, self.moves),
         )
 
     def _log(self, *payloads: say.Payload) -> Log:

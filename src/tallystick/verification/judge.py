@@ -2,7 +2,7 @@
 
 1. Each micro job is examined alone: root, bytes, openings, and every leaf recomputed from the delivered bytes.
 2. Copies are compared; where they differ, or bytes have not the block's length, the block goes to the referee.
-3. Challenged blocks go to the referee.
+3. Challenged blocks, and void pairs, whose copy checks nothing after moves, go to the referee.
 4. A worker with one refuted or withheld micro job has all its blocks of the job recomputed.
 5. A block without an upheld execution takes the referee's bytes.
 
@@ -131,7 +131,8 @@ def open_case(evidence: Evidence) -> Case:
         for slot, each in enumerate(microjob.slots):
             executions[each.block].append((microjob.index, slot))
             held[evidence.submissions[microjob.index].worker].add(each.block)
-    due = challenged_blocks(evidence.plan, dict(evidence.challenged)).union(evidence.plan.referee_copies)
+    drawn = challenged_blocks(evidence.plan, dict(evidence.challenged))
+    due = drawn.union(evidence.plan.referee_copies, evidence.void)
     case = Case(
         evidence=evidence,
         fallen=fallen,

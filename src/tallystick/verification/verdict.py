@@ -60,13 +60,17 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the judge may look at: the order, the plan, the challenge's draws and every submission."""
+    """All that the judge may look at: the order, the plan, the challenge's draws and every submission.
+
+    ``void`` are the blocks whose copy checks nothing, because moves gave both executions to one operator.
+    """
 
     spec: JobSpec
     job: bytes
     plan: Plan
     challenged: Mapping[int, tuple[int, ...]]
     submissions: tuple[Submission, ...]
+    void: frozenset[int] = frozenset()
 
 
 class SlotVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,7 +117,7 @@ class WorkerCount:
 
 @dataclass(frozen=True, slots=True)
 class RefereeCount:
-    """Blocks the referee computed, by why: planned copies, drawn audits, and everything redone after a fault."""
+    """Blocks the referee computed, by why: planned copies, drawn audits, all that is redone after faults or moves."""
 
     copies: int
     audited: int
