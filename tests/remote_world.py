@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from PIL import Image
 from tallystick.adapters.local import NumpyExecutor, SystemEntropy
 from tallystick.cli.home import Home, open_home
 from tallystick.commitment import Opening, Output
-from tallystick.errors import TallyError
+from tallystick.errors import StoreError, TallyError
 from tallystick.kernels.raster import Samples, samples_from_bytes
 from tallystick.ledger import payloads as say
 from tallystick.ledger.fold import next_nonce
@@ -120,7 +120,8 @@ class LineWorker:
                 continue
             if act is None:
                 return
-            act()
+            with suppress(FileNotFoundError, StoreError):  # its job or the node ended while it was at work
+                act()
             self.world.exchange.heard(self.number)
 
     def beats(self) -> bool:

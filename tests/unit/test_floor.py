@@ -120,6 +120,32 @@ def test_a_lease_ends_however_alive_its_holder_is() -> None:
     assert SendCancel(1, piece(0), "its lease is over") in orders
 
 
+def test_leaving_and_coming_back_prolongs_no_lease() -> None:
+    floor = Floor(RHYTHM)
+    floor.hand(piece(0), A, "ann", 0)
+    leases = []
+    for number in range(1, 12):
+        now = number * 10
+        floor.leave(number - 1, now)
+        leases += [order.lease for order in floor.join(number, A, 1, now) if isinstance(order, SendPiece)]
+        if now <= 110:
+            assert lost(floor.tick(now)) == []
+    assert set(leases) == {110}
+    floor.leave(11, 111)
+    assert lost(floor.tick(111)) == [piece(0)], "away or not, its lease is over"
+    again = floor.join(12, A, 1, 112)
+    assert [order.lease for order in again if isinstance(order, SendPiece)] == [212], "nobody else took it"
+
+
+def test_a_rooted_piece_is_given_again_with_time_to_deliver() -> None:
+    floor = Floor(RHYTHM)
+    floor.join(1, A, 1, 0)
+    floor.hand(piece(0), A, "ann", 0)
+    floor.rooted(piece(0))
+    floor.leave(1, 150)
+    assert [order.lease for order in floor.join(2, A, 1, 151) if isinstance(order, SendPiece)] == [251]
+
+
 def test_a_rooted_piece_is_never_lost_and_goes_to_its_worker_again() -> None:
     floor = Floor(RHYTHM)
     floor.join(1, A, 1, 0)

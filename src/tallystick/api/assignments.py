@@ -16,11 +16,12 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from tallystick.api.aside import aside
 from tallystick.api.bodies import BytesOperation
-from tallystick.api.house import Here, House
+from tallystick.api.house import Here
 from tallystick.api.parameters import LENGTH, OFFSET, Offset, Ticket
 from tallystick.api.problems import Problem
 from tallystick.api.ranges import answer_file, choose
-from tallystick.errors import ConflictError, StoreError, TooLargeError
+from tallystick.errors import AbsentError, ConflictError, StoreError, TooLargeError
+from tallystick.node.exchange import Exchange
 from tallystick.node.pieces import Out
 
 INPUT: Final = "/api/v1/assignments/{ticket:str}/input"
@@ -46,25 +47,42 @@ def stands(out: Out) -> OutputView:
     return OutputView(path.stat().st_size if path.exists() else 0, length, complete=False)
 
 
-def append(out: Out, offset: int, data: bytes) -> int:
+def append(exchange: Exchange, out: Out, offset: int, data: bytes) -> int:
     """Append bytes at an offset and return the new one.
 
     Raises:
+        AbsentError: the piece was called back meanwhile.
         ConflictError: other bytes stand there.
         TooLargeError: the piece has fewer.
         StoreError: the disk refuses them.
     """
-    view = stands(out)
-    if view.complete or offset != view.offset:
-        raise ConflictError(f"the output stands at {view.offset}: go on from there", offset=view.offset)
-    if offset + len(data) > view.length:
-        raise TooLargeError("output", f"the piece has {view.length} bytes")
-    try:
-        with Path(out.path).open("ab") as handle:
-            handle.write(data)
-    except OSError as error:
-        raise StoreError(f"the disk refused an output: {error.strerror}") from error
+    with out.writing:
+        exchange.ticket(out.ticket)
+        view = stands(out)
+        if view.complete or offset != view.offset:
+            raise ConflictError(f"the output stands at {view.offset}: go on from there", offset=view.offset)
+        if offset + len(data) > view.length:
+            raise TooLargeError("output", f"the piece has {view.length} bytes")
+        try:
+            with Path(out.path).open("ab") as handle:
+                handle.write(data)
+        except OSError as error:
+            raise StoreError(f"the disk refused an output: {error.strerror}") from error
+        _check_wanted(exchange, out)
     return offset + len(data)
+
+
+def _check_wanted(exchange: Exchange, out: Out) -> None:
+    """Delete again what was written while the piece was called back.
+
+    Raises:
+        AbsentError: it was.
+    """
+    try:
+        exchange.ticket(out.ticket)
+    except AbsentError:
+        Path(out.path).unlink(missing_ok=True)
+        raise
 
 
 @get(INPUT, tags=TAG)
@@ -92,27 +110,28 @@ async def deliver(
     house: Here, ticket: Ticket, upload_offset: Offset, request: Request[Any, Any, Any]
 ) -> Response[OutputView]:
     """Append the body's bytes at `Upload-Offset`: the blocks of all slots, one after the other."""
-    out = house.host.exchange.ticket(ticket)
-    offset = upload_offset
+    exchange, offset = house.host.exchange, upload_offset
+    out = exchange.ticket(ticket)
     if (await aside(partial(stands, out))).offset != offset:
-        await aside(partial(append, out, offset, b""))
+        await aside(partial(append, exchange, out, offset, b""))
     async for data in request.stream():
         if data:
-            offset = await aside(partial(append, out, offset, data))
+            offset = await aside(partial(append, exchange, out, offset, data))
             house.meters.uploaded(len(data))
-    view = await aside(partial(_finish, house, out))
+    view = await aside(partial(_finish, exchange, out))
     return Response(view, headers={OFFSET: str(view.offset)})
 
 
-def _finish(house: House, out: Out) -> OutputView:
+def _finish(exchange: Exchange, out: Out) -> OutputView:
     """Keep the blocks once all bytes stand."""
-    view = stands(out)
-    if not view.complete and view.offset == view.length:
+    with out.writing:
+        view = stands(out)
+        if view.complete or view.offset != view.length:
+            return view
         with Path(out.path).open("rb") as handle:
-            house.host.exchange.received(out, handle.read)
+            exchange.received(out, handle.read)
         Path(out.path).unlink(missing_ok=True)
         return stands(out)
-    return view
 
 
 ROUTES: Final = (fetch, stand, stand_shortly, deliver)

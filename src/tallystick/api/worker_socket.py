@@ -67,6 +67,7 @@ class SocketLine:
     loop: asyncio.AbstractEventLoop
     queue: asyncio.Queue[str | None]
     reason: str = ""
+    patience: Patience = field(default_factory=Patience)
 
     def piece(self, out: Out, lease: int) -> None:
         """Send a micro job."""
@@ -83,8 +84,9 @@ class SocketLine:
         self._say(lambda: wire.Receipt(_name(piece), index, transaction.nid, transaction.tx_hash))
 
     def refused(self, piece: Piece, reason: str, nonce: int) -> None:
-        """Say why something does not count."""
+        """Say why something does not count; whoever makes the node say so again and again is cut off."""
         self._say(lambda: wire.Refused(_name(piece), reason[:1000], nonce))
+        self._soon(self._idle)
 
     def cancel(self, piece: Piece, reason: str) -> None:
         """Call a piece back."""
@@ -107,6 +109,13 @@ class SocketLine:
             self.queue.put_nowait(text)
         except asyncio.QueueFull:
             self.reason = self.reason or "it reads too slowly"
+            self._end()
+
+    def _idle(self) -> None:
+        try:
+            self.patience.spend()
+        except AuthorityError as error:
+            self.reason = self.reason or str(error)
             self._end()
 
     def _end(self) -> None:
@@ -178,16 +187,19 @@ async def _greet(socket: WebSocket[Any, Any, Any], house: House) -> wire.Hello |
     return hello
 
 
-async def _receive(socket: WebSocket[Any, Any, Any]) -> str | bytes:
+async def _receive(socket: WebSocket[Any, Any, Any]) -> str:
     """Return the next frame; an empty one stands for the end of the line.
 
     Raises:
         TooLargeError: it is larger than a frame may be.
+        MalformedError: it is binary.
     """
     message: dict[str, Any] = dict(await socket.receive())
     if message["type"] != "websocket.receive":
         return ""
-    frame: str | bytes = message.get("text") or message.get("bytes") or " "
+    if message.get("bytes") is not None:
+        raise MalformedError("frame", "it is binary, and words travel as text: bytes go by HTTP")
+    frame: str = message.get("text") or " "
     if len(frame) > wire.FRAME_BYTES_MAX:
         raise TooLargeError("frame", f"{len(frame)} bytes, at most {wire.FRAME_BYTES_MAX}")
     return frame
@@ -200,7 +212,7 @@ async def _converse(socket: WebSocket[Any, Any, Any], house: House, hello: wire.
     await socket.send_text(wire.spell(ready(house, exchange, hello.public_key)))
     number = exchange.open_line(hello.public_key, hello.capacity, hello.backend, line)
     writer = asyncio.create_task(_write(socket, line))
-    reader = asyncio.create_task(_read(socket, exchange, number))
+    reader = asyncio.create_task(_read(socket, exchange, number, line.patience))
     stopping = asyncio.create_task(house.lines.wait_closing())
     tasks: set[asyncio.Task[Any]] = {writer, reader, stopping}
     try:
@@ -250,7 +262,7 @@ async def _write(socket: WebSocket[Any, Any, Any], line: SocketLine) -> None:
         await socket.send_text(text)
 
 
-async def _read(socket: WebSocket[Any, Any, Any], exchange: Exchange, number: int) -> None:
+async def _read(socket: WebSocket[Any, Any, Any], exchange: Exchange, number: int, patience: Patience) -> None:
     """Take message after message until the worker goes.
 
     Raises:
@@ -258,20 +270,20 @@ async def _read(socket: WebSocket[Any, Any, Any], exchange: Exchange, number: in
         AuthorityError: it talks without end.
         StoreError: the node is closing.
     """
-    patience = Patience()
     while frame := await _receive(socket):
         message = wire.read_from_worker(frame)
         exchange.heard(number)
         try:
-            if take(exchange, number, message):
-                continue
+            useful = take(exchange, number, message)
         except StoreError:
             raise
         except SignatureError as error:
             raise MalformedError("signature", str(error)) from error
         except TallyError as error:
-            _answer(exchange, number, message, str(error))
-        patience.spend()
+            _answer(exchange, number, message, error)
+        else:
+            if not useful:
+                patience.spend()
 
 
 def take(exchange: Exchange, number: int, message: wire.FromWorker) -> bool:
@@ -298,7 +310,7 @@ def take(exchange: Exchange, number: int, message: wire.FromWorker) -> bool:
             kept = None if openings is None else _openings(openings)
             exchange.commitment(number, _piece(name), entry.encode(), bytes.fromhex(meta), kept)
         case wire.JobResult(job_id=name, worker_address=address, result_hash=root):
-            exchange.result(number, _piece(name), address, root)
+            return exchange.result(number, _piece(name), address, root)
         case wire.OpeningMessage(job_id=name, openings=openings):
             exchange.opening(number, _piece(name), _openings(openings))
         case wire.Hello():
@@ -306,15 +318,15 @@ def take(exchange: Exchange, number: int, message: wire.FromWorker) -> bool:
     return True
 
 
-def _answer(exchange: Exchange, number: int, message: wire.FromWorker, reason: str) -> None:
+def _answer(exchange: Exchange, number: int, message: wire.FromWorker, error: TallyError) -> None:
     """Say that a message about a piece does not count; what is about no piece ends the line.
 
     Raises:
-        MalformedError: there is no piece to name.
+        TallyError: there is no piece to name.
     """
     if isinstance(message, wire.Hello | wire.Heartbeat | wire.Drain):
-        raise MalformedError("frame", reason)
-    exchange.refuse(number, _piece(message.job_id), reason)
+        raise error
+    exchange.refuse(number, _piece(message.job_id), str(error))
 
 
 def _openings(openings: tuple[wire.OpenedLeaf, ...]) -> tuple[Opening, ...]:

@@ -17,7 +17,6 @@ from tallystick.errors import (
     AuthorityError,
     ConflictError,
     DuplicateError,
-    MalformedError,
     TallyError,
 )
 from tallystick.ledger.fold import next_nonce
@@ -25,8 +24,8 @@ from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.records import Overlay, Result, result_key
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node import floor as do
+from tallystick.node.claims import UNANSWERED_MAX, Claim, delivery_notes, root_of, trusted_notes
 from tallystick.node.crew import Broken, Fact, Gone, Revealed
-from tallystick.node.deliveries import advance_key, delivery_key, spell_delivery, spell_openings
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.lines import Card, Line
 from tallystick.node.pieces import Out
@@ -42,16 +41,8 @@ TICKET_BYTES = 24
 class _Open:
     card: Card
     line: Line
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A commitment on its way to the log: which line sent it, and whether its bytes are noted with it."""
-
-    number: int
-    out: Out
-    transaction: Transaction
-    noted: bool
+    unanswered: int = 0
+    """Its commitments that the log did not answer yet."""
 
 
 @dataclass(slots=True)
@@ -161,6 +152,12 @@ class Exchange:
             if self._stopped is not None:
                 tell(Broken(self._stopped))
 
+    def tell(self, job_id: str, fact: Fact) -> None:
+        """Have a job's team hear of something, if it has one now."""
+        found = self._teams.get(job_id)
+        if found is not None:
+            found(fact)
+
     def progress(self, number: int, piece: do.Piece, done: int) -> None:
         """Note how many blocks of a piece its worker says it has computed."""
         with self._lock:
@@ -220,6 +217,7 @@ class Exchange:
         Raises:
             MalformedError: the entry does not parse.
             AuthorityError: it is another worker's, or about another piece.
+            ConflictError: too many of this line wait for their answers.
         """
         transaction = decode(entry)
         with self._lock:
@@ -228,16 +226,17 @@ class Exchange:
                 raise AuthorityError("a commitment is a SUBMIT_RESULT signed by the worker of this line")
             if do.Piece(payload.task_id, payload.attempt, payload.microjob) != piece:
                 raise AuthorityError(f"the entry is about micro job {payload.microjob} of {payload.task_id}")
+            if self._lines[number].unanswered >= UNANSWERED_MAX:
+                raise ConflictError(f"{UNANSWERED_MAX} commitments of this worker wait for their answers already")
+            self._lines[number].unanswered += 1
             if not out.root:
                 out.meta = meta
-            outputs = out.outputs
-        note = () if outputs is None else ((_note_key(piece), spell_delivery(outputs)),)
-        trust = () if openings is None else ((_advance_key(piece), spell_openings({piece.microjob: openings})),)
-        claim = _Claim(number, out, transaction, noted=bool(note))
-        self.book.post(Submission((transaction,), (*note, *trust)), partial(self._logged, claim))
+            note = delivery_notes(out)
+        claim = Claim(number, out, transaction, noted=bool(note))
+        self.book.post(Submission((transaction,), (*note, *trusted_notes(out, openings))), partial(self._logged, claim))
 
-    def result(self, number: int, piece: do.Piece, address: str, root: str) -> None:
-        """Take a worker's word that all bytes behind a root are delivered.
+    def result(self, number: int, piece: do.Piece, address: str, root: str) -> bool:
+        """Take a worker's word that all bytes behind a root are delivered, and tell whether that is new.
 
         Raises:
             ConflictError: they are not, or the root is another one.
@@ -246,7 +245,7 @@ class Exchange:
         with self._lock:
             out = self._out.get(piece)
             if out is None:
-                return
+                return False
             out = self._spoken_of(number, piece)
             if address != address_of(bytes.fromhex(out.worker)):
                 raise AuthorityError("worker_address is not the address of this line's worker")
@@ -256,6 +255,8 @@ class Exchange:
                 raise ConflictError(f"the log holds the root {out.root.hex() or 'of nobody'} for this piece")
             if out.digests is None:
                 raise ConflictError("the bytes of this piece have not all arrived: deliver them first")
+            new, out.claimed = not out.claimed, True
+            return new
 
     def _found(self, number: int, out: Out) -> None:
         """Take up a root that this worker logged before a restart; its leaves say what the worker says it runs."""
@@ -290,12 +291,14 @@ class Exchange:
             self._do(self._floor.finished(piece, self.clock.now()))
             self._drop(piece)
 
-    def _logged(self, claim: _Claim, outcome: Outcome, _block: Block | None) -> None:
+    def _logged(self, claim: Claim, outcome: Outcome, _block: Block | None) -> None:
         """Hear in the ledger's thread what became of a commitment."""
         out, transaction = claim.out, claim.transaction
         index = outcome.indices[0] if isinstance(outcome, Accepted) else self._standing(transaction, outcome.error)
         with self._lock:
             opened = self._lines.get(claim.number)
+            if opened is not None:
+                opened.unanswered -= 1
             if index is None and not isinstance(outcome, Accepted):
                 if opened is not None:
                     opened.line.refused(out.piece, str(outcome.error), self.nonce(out.worker))
@@ -305,7 +308,7 @@ class Exchange:
             if self._out.get(out.piece) is out:
                 out.noted = claim.noted and isinstance(outcome, Accepted)
                 self._floor.rooted(out.piece)
-                out.rooted(_root(transaction))
+                out.rooted(root_of(transaction))
                 self._advance(out)
 
     def _standing(self, transaction: Transaction, error: TallyError) -> int | None:
@@ -379,18 +382,3 @@ class Exchange:
         ]
         seats.sort(key=lambda seat: -here[out.spec.pool[seat].worker])
         out.tell(Gone(out.piece.microjob, tuple(seats)))
-
-
-def _root(transaction: Transaction) -> bytes:
-    payload = transaction.payload
-    if not isinstance(payload, SubmitResult):
-        raise MalformedError("commitment", f"{transaction.type} carries no root")
-    return bytes.fromhex(payload.result_hash)
-
-
-def _advance_key(piece: do.Piece) -> str:
-    return advance_key(piece.job_id, piece.attempt, piece.microjob)
-
-
-def _note_key(piece: do.Piece) -> str:
-    return delivery_key(piece.job_id, piece.attempt, piece.microjob)

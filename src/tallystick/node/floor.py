@@ -56,7 +56,10 @@ class Stage(Enum):
 
 @dataclass(slots=True)
 class _Held:
-    """A piece with its holder; ``since`` is when it began to wait, ``lease`` when its time is over."""
+    """A piece with its holder; ``since`` is when it began to wait, ``lease`` when its time is over, 0 before it began.
+
+    Leaving and coming back prolongs no lease.
+    """
 
     piece: Piece
     worker: str
@@ -191,7 +194,7 @@ class Floor:
         held = self._held.get(piece)
         if held is None or held.stage is not Stage.OUT or held.safe:
             return ()
-        self._wait(held, now)
+        self._lapse(held, now)
         return (Lost(piece),)
 
     def rooted(self, piece: Piece) -> None:
@@ -260,9 +263,9 @@ class Floor:
     def _overdue(self, held: _Held, now: int) -> list[Order]:
         if held.safe or held.stage is Stage.ASKED:
             return []
-        if held.stage is Stage.OUT and now > held.lease:
+        if held.lease and now > held.lease:
             orders = [] if held.line is None else [SendCancel(held.line, held.piece, "its lease is over")]
-            self._wait(held, now)
+            self._lapse(held, now)
             return [*orders, Lost(held.piece)]
         line = self._lines.get(self._line_of.get(held.worker, -1))
         patience = self.rhythm.grace if line is None or line.draining else self.rhythm.lease
@@ -284,7 +287,9 @@ class Floor:
             if pieces:
                 turns[buyer] = pieces
             held = self._held[piece]
-            held.stage, held.line, held.lease = Stage.OUT, line.number, now + self.rhythm.lease
+            held.stage, held.line = Stage.OUT, line.number
+            if held.safe or not held.lease:
+                held.lease = now + self.rhythm.lease
             line.out.add(piece)
             orders.append(SendPiece(line.number, piece, held.lease))
         return tuple(orders)
@@ -294,6 +299,11 @@ class Floor:
         held.stage, held.since, held.line = Stage.WAITING, now, None
         turns = self._waiting.setdefault(held.worker, OrderedDict())
         turns.setdefault(held.buyer, OrderedDict())[held.piece] = None
+
+    def _lapse(self, held: _Held, now: int) -> None:
+        """End a lease; if nobody else takes the piece, its worker may have it for another one."""
+        held.lease = 0
+        self._wait(held, now)
 
     def _forget(self, piece: Piece, reason: str) -> tuple[Order, ...]:
         held = self._held.pop(piece, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -41,8 +42,12 @@ class Out:
     root: bytes = b""
     done: int = 0
     noted: bool = False
+    claimed: bool = False
+    """Its worker said that everything is here."""
     asked: tuple[bytes, ...] = ()
     challenge: bytes = b""
+    writing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """Held by the one request that writes its bytes."""
     _rooted: bool = False
     _delivered: bool = False
 
