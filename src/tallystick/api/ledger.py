@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -20,9 +22,9 @@ from tallystick.api.house import Asker, Here, House
 from tallystick.api.parameters import AddressPath
 from tallystick.api.problems import Problem
 from tallystick.api.times import rfc3339
-from tallystick.errors import DuplicateError, LimitError, StoreError, UsageError
+from tallystick.errors import AuthorityError, DuplicateError, LimitError, StoreError, UsageError
 from tallystick.ledger.fold import next_nonce
-from tallystick.ledger.payloads import Transfer
+from tallystick.ledger.payloads import JobSubmitted, Payload, SubmitResult, Transfer
 from tallystick.ledger.records import Account, Node, Overlay, account_key, node_key
 from tallystick.ledger.transactions import Draft, decode
 from tallystick.node.identity import NETWORK
@@ -34,6 +36,13 @@ from tallystick.primitives.keys import address_of, parse_address
 TAG: Final = ["ledger"]
 TOML: Final = "application/toml"
 QUEUE_FULL: Final = 20_000
+ELSEWHERE: Final[Mapping[type[Payload], str]] = MappingProxyType(
+    {
+        JobSubmitted: "an order holds the bonds of workers: give it by POST /api/v1/jobs, which asks who is here",
+        SubmitResult: "a root goes over its worker's line, so that its job hears of it and its bytes are kept",
+    }
+)
+"""What is no business of a stranger alone, and where it goes instead: it binds others who would not know of it."""
 DUPLICATE: Final = {409: ResponseSpec(Problem, description="It was recorded before; `first_receipt` names it.")}
 
 
@@ -176,6 +185,8 @@ async def transact(house: Here, request: Request[Any, Any, Any]) -> ReceiptView:
 
 def _log_entry(house: House, body: bytes) -> ReceiptView:
     transaction = decode(body)
+    if type(transaction.payload) in ELSEWHERE:
+        raise AuthorityError(ELSEWHERE[type(transaction.payload)])
     with house.book.lock:
         standing = house.book.engine.index.find(transaction.digest)
         entries = [house.book.engine.entry(index) for index in standing]

@@ -52,6 +52,8 @@ class JobRun:
     team: Team
     delivery: say.Deliver | None = None
     _pending: list[_Waiting] = field(default_factory=list)
+    _counted: bool = False
+    """Whether the log was asked for roots after the last moment at which it takes any."""
 
     def to_delivery(self) -> say.Deliver:
         """Go on until the judge's accepted blocks are known and settled."""
@@ -165,7 +167,19 @@ class JobRun:
         check_settlement(machine.settling(evidence, judge(evidence, machine.reference)), claimed)
 
     def _tell(self, stimulus: say.Stimulus) -> None:
-        self._follow(self.coordinator.handle(stimulus, self.ports.clock.now()))
+        now = self.ports.clock.now()
+        if now > self.coordinator.spec.deadlines.commit and not self._counted:
+            self._counted = True
+            self._count_roots(now)
+        self._follow(self.coordinator.handle(stimulus, now))
+
+    def _count_roots(self, now: int) -> None:
+        """Tell of roots that came into the log by another way: the uploads close over all that stand there."""
+        spec = self.coordinator.spec
+        order = self.book.order(spec.job_id, spec.attempt)
+        for index in self.book.roots(spec.job_id):
+            if index not in self.coordinator.roots:
+                self._follow(self.coordinator.handle(say.RootPosted(*self.book.root(order, index)), now))
 
     def _follow(self, instructions: Sequence[say.Instruction]) -> None:
         for instruction in instructions:

@@ -19,7 +19,7 @@ from tallystick.kernels.raster import raster_digest
 from tallystick.ledger import payloads as say
 from tallystick.ledger.records import Job
 from tallystick.ledger.settlement import Quote, exposure, quote
-from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, JobPhase
+from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, EscrowState, JobPhase
 from tallystick.ledger.transactions import Draft, Transaction
 from tallystick.node.book import Book
 from tallystick.node.bundling import bundle, disclose, evidence_key, keep, kept_digests
@@ -201,15 +201,22 @@ class Node:
         """Empty the escrow of a missed attempt, close it, and lock the next one, unless there were too many."""
         attempt = 0 if job is None else job.attempt
         if job is not None and job.phase is not JobPhase.FAILED:
-            leave = say.EscrowRefunded if job.phase in UNCLOSED_PHASES else say.EscrowReleased
-            now, key = self.ports.clock.now(), self.identity.coordinator()
-            failed = say.JobFailed(wish.job_id, attempt, say.FailureCode.DEADLINE_PASSED, now)
-            self.book.must(Submission((Draft(key, leave(wish.job_id, attempt)), Draft(key, failed))))
+            self._end_attempt(wish.job_id, job)
         if attempt < ATTEMPTS_MAX:
             self._order(wish, attempt + 1, picture or self._picture(wish.job_id))
         else:
             self.forget(wish.job_id)
             self.wishes.give_up(wish.job_id)
+
+    def _end_attempt(self, job_id: str, job: Job) -> None:
+        """Empty the escrow of a missed attempt, unless somebody else asked for that before, and close the attempt."""
+        key, payloads = self.identity.coordinator(), list[say.Payload]()
+        if self.book.escrow(job_id, job.attempt).state in {EscrowState.LOCKED, EscrowState.DISPUTED}:
+            leave = say.EscrowRefunded if job.phase in UNCLOSED_PHASES else say.EscrowReleased
+            payloads.append(leave(job_id, job.attempt))
+        now = self.ports.clock.now()
+        payloads.append(say.JobFailed(job_id, job.attempt, say.FailureCode.DEADLINE_PASSED, now))
+        self.book.must(Submission(tuple(Draft(key, payload) for payload in payloads)))
 
     def _order(self, wish: Wish, attempt: int, picture: Picture) -> None:
         """Recruit and lock, one order at a time: two that saw the same free bond would both count on it."""
