@@ -20,6 +20,7 @@ from tallystick.node.anchor_outbox import Target
 from tallystick.node.identity import Identity
 from tests.cli.runs import picture, tally
 from tests.demand import demand
+from tests.node_process import serving
 
 CONTRACT = "0x7EC2F14ABE8b0Ea2F657bBb62b6fEfDe161c9001"
 
@@ -69,11 +70,32 @@ def test_a_policy_is_remembered(folder: Path) -> None:
     tally("anchor", "policy", "never", cwd=folder).refused(2, "is no anchoring policy")
 
 
-def test_where_a_node_works_it_is_the_one_to_ask(folder: Path) -> None:
+def test_a_node_that_works_in_the_home_is_asked_and_the_screen_is_the_same(folder: Path, tmp_path: Path) -> None:
+    demand("pyrevm", find_spec("pyrevm"), "use Python 3.11 or 3.12")
+    shutil.copytree(folder, tmp_path / "alone")
+    alone = tally("anchor", "--json", cwd=tmp_path / "alone").json
+    with serving(folder / "home") as node:
+        assert tally("anchor", "policy", "5000", cwd=folder).out == "every 5000 entries\n"
+        assert tally("anchor", "policy", "off", "--json", cwd=folder).json == {"policy": "off"}
+        assert tally("anchor", "policy", "--json", cwd=folder).json == {"policy": "off"}
+        tally("anchor", "policy", "never", cwd=folder).refused(2, "is no anchoring policy")
+        first = tally("anchor", "--embedded", "--json", cwd=folder)
+        assert (first.code, first.json["anchored"], first.json["rpc"]) == (0, True, None), first
+        assert sorted(first.json) == sorted(alone)
+        assert sorted(first.json["newest"]) == sorted(alone["newest"])
+        second = tally("anchor", cwd=folder)
+        assert second.code == 0, second
+        assert second.out.startswith("nothing new to anchor")
+        assert tally("anchor", "status", "--json", cwd=folder).json["newest"] == first.json["newest"]
+        served = tally("anchor", "status", cwd=folder).out
+        tally("anchor", "--fee-cap", "5", cwd=folder).refused(2, "name the chain: --rpc URL")
+        assert node.stop() == 0
+    assert tally("anchor", "status", cwd=folder).out == served
+
+
+def test_a_node_that_is_asked_and_does_not_answer_is_named(folder: Path) -> None:
     with locked(folder / "home"), announced(folder / "home", Standing("http://127.0.0.1:9", os.getpid(), 1)):
-        for words in (("anchor",), ("anchor", "policy", "1h")):
-            tally(*words, cwd=folder).refused(2, "a node works in this home")
-        assert tally("anchor", "status", cwd=folder).code == 0
+        tally("anchor", "status", cwd=folder).refused(1, "127.0.0.1:9 does not answer GET")
 
 
 @pytest.mark.parametrize(

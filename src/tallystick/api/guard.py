@@ -106,6 +106,8 @@ TABLE: Final[Mapping[Route, Rule]] = MappingProxyType(
         ("DELETE", "/api/v1/tokens/{token_id}"): OPERATOR,
         ("POST", "/api/v1/anchors"): OPERATOR,
         ("GET", "/api/v1/anchors"): OPERATOR,
+        ("PUT", "/api/v1/anchors/policy"): OPERATOR,
+        ("PUT", "/api/v1/anchors/target"): OPERATOR,
         (SOCKET, "/worker"): PUBLIC,
         # The log to the world: api/log_routes.py and api/ipfs_routes.py.
         ("GET", "/log/{path}"): PUBLIC,

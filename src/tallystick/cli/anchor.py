@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tallystick.cli.anchor_desks import Desk, Turns, drawer_of, make_anchoring, reading_desk, working_desk
 from tallystick.cli.chains import Asked, Reach, shown_url, target_of
 from tallystick.cli.exits import DONE, FAILED, InterruptionError
-from tallystick.cli.home import Home, home_path, open_home, read_home
-from tallystick.cli.node_file import running
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import command, count
-from tallystick.errors import ChainError, HomeError, UsageError
+from tallystick.errors import ChainError, UsageError
 
 if TYPE_CHECKING:
-    from tallystick.node.anchor_outbox import Drawer, Target
+    from tallystick.cli.home import Home
+    from tallystick.node.anchor_outbox import Target
     from tallystick.node.anchor_status import Newest, Status
-    from tallystick.node.anchoring import Anchoring
-    from tallystick.node.book import Book
     from tallystick.node.identity import Identity
-    from tallystick.node.ports import Clock, Store
 
 WAIT_S: Final = 300
 
@@ -34,34 +31,35 @@ class Ended:
     status: Status
     fresh: Newest | None
 
+    @property
+    def open(self) -> bool:
+        """Whether the newest checkpoint is still on its way, or a node has not begun."""
+        return self.status.size is not None or self.status.asked
+
 
 def anchor_now(asked: Asked, wait_s: int, *, as_json: bool) -> int:
     """Anchor the newest checkpoint and wait until that is final; return the exit code."""
     screen = Screen(as_json=as_json)
-    with _working_home() as home, closing(Reach(home.path, home.identity, home.node.ports.clock)) as reach:
-        drawer = _drawer(home.store)
+    with working_desk(screen.note) as (desk, identity):
         if asked.anything:
-            _retarget(drawer, asked, home.identity)
-        anchoring = make_anchoring(home.node.book, drawer, reach, screen.note)
+            _retarget(desk, asked, identity)
         try:
-            ended = drive(anchoring, wait_s, screen.note)
+            ended = drive(desk, wait_s, screen.note)
         except KeyboardInterrupt as error:
             again = command("anchor")
             raise InterruptionError(f"interrupted; what was signed is kept: `{again}` goes on") from error
-        document, rpc = _document(ended.status, drawer.target()), drawer.target().rpc
+        document, rpc = _document(ended.status, desk.target()), desk.target().rpc
     screen.result({"anchored": ended.fresh is not None, **document})
     if not as_json:
         _show_end(screen, ended, rpc)
-    return DONE if ended.status.size is None else FAILED
+    return FAILED if ended.open else DONE
 
 
 def show_status(*, as_json: bool) -> int:
     """Print how this home's anchors stand; asks no chain, and needs no lock."""
     screen = Screen(as_json=as_json)
-    with read_home(home_path()) as home:
-        drawer = _drawer(home.store)
-        anchoring = make_anchoring(home.book, drawer, Reach(home.path, home.identity, _clock()), screen.note)
-        status, target = anchoring.status(), drawer.target()
+    with reading_desk() as desk:
+        status, target = desk.status(), desk.target()
     screen.result(_document(status, target))
     if not as_json:
         screen.pairs(_pairs(status, target.rpc))
@@ -74,15 +72,16 @@ def set_policy(text: str | None, *, as_json: bool) -> int:
 
     screen = Screen(as_json=as_json)
     if text is None:
-        with read_home(home_path()) as home:
-            policy = _drawer(home.store).policy()
+        with reading_desk() as desk:
+            kept = desk.status().policy
     else:
         policy = parse(text)
-        with _working_home() as home:
-            _drawer(home.store).set_policy(policy)
-    screen.result({"policy": str(policy)})
+        with working_desk(screen.note) as (desk, _):
+            desk.set_policy(policy)
+        kept = str(policy)
+    screen.result({"policy": kept})
     if not as_json:
-        screen.line(_policy_words(str(policy)))
+        screen.line(_policy_words(kept))
     return DONE
 
 
@@ -97,18 +96,11 @@ def anchor_quietly(home: Home) -> Newest | None:
     if find_spec("pyrevm") is None:
         return None
     with closing(Reach(home.path, home.identity, home.node.ports.clock)) as reach:
-        anchoring = make_anchoring(home.node.book, _drawer(home.store), reach, lambda _text: None)
+        anchoring = make_anchoring(home.node.book, drawer_of(home.store), reach, lambda _text: None)
         return drive(anchoring, 0, lambda _text: None).fresh
 
 
-def make_anchoring(book: Book, drawer: Drawer, reach: Reach, tell: Callable[[str], None]) -> Anchoring:
-    """Wire the anchors of a home."""
-    from tallystick.node.anchoring import Anchoring
-
-    return Anchoring(book, drawer, reach.identity.coordinator(), reach.clock, reach.chains(), tell=tell)
-
-
-def drive(anchoring: Anchoring, wait_s: float, note: Callable[[str], None]) -> Ended:
+def drive(anchoring: Turns, wait_s: float, note: Callable[[str], None]) -> Ended:
     """Take turns until the newest checkpoint is anchored, or so much time has passed.
 
     Raises:
@@ -123,7 +115,7 @@ def drive(anchoring: Anchoring, wait_s: float, note: Callable[[str], None]) -> E
         if status.size is None and older and fresh is not None:
             older, wait = False, anchoring.turn(asked=True)  # that one began before what is asked for now
             continue
-        if status.size is None:
+        if status.size is None and not status.asked:
             _check_end(status, fresh)
             return Ended(status, fresh)
         if (words := _progress(status)) != told:
@@ -156,56 +148,25 @@ def _check_end(status: Status, fresh: Newest | None) -> None:
 
 
 def _progress(status: Status) -> str:
+    if status.size is None:
+        return "asked for; the node has not begun yet"
     if status.block is not None:
         return f"in block {status.block} of {status.chain}, waiting until that is final"
     trouble = "" if status.error is None else f"; {status.error}"
     return f"sent to {status.chain} with nonce {status.nonce}, variant {status.variants}{trouble}"
 
 
-@contextmanager
-def _working_home() -> Iterator[Home]:
-    """Open this home for writing.
-
-    Raises:
-        HomeError: a node works in it.
-    """
-    path = home_path()
-    node = running(path)
-    if node is not None:
-        asking = f"{node.url}/api/v1/anchors"
-        raise HomeError(
-            f"a node works in this home, and it does the anchoring: ask it (POST {asking}), or stop it first"
-        )
-    with open_home(path) as home:
-        yield home
-
-
-def _retarget(drawer: Drawer, asked: Asked, identity: Identity) -> None:
+def _retarget(desk: Desk, asked: Asked, identity: Identity) -> None:
     """Take another chain, unless an anchor is on its way to the one before.
 
     Raises:
         UsageError: one is.
     """
-    from tallystick.node.anchor_outbox import Standing
-
-    target, outbox = target_of(asked, drawer.target(), identity), drawer.outbox()
-    moved = outbox is not None and (outbox.chain, outbox.contract) != (target.chain, target.contract)
-    if moved and outbox is not None and outbox.standing is Standing.IN_FLIGHT:
+    status = desk.status()
+    if asked.deploy and status.size is not None:
         again = command("anchor")
-        raise UsageError(f"an anchor is on its way to {outbox.contract} on {outbox.chain}: finish it first (`{again}`)")
-    drawer.set_target(target)
-
-
-def _drawer(store: Store) -> Drawer:
-    from tallystick.node.anchor_outbox import Drawer
-
-    return Drawer(store)
-
-
-def _clock() -> Clock:
-    from tallystick.adapters.local import SystemClock
-
-    return SystemClock()
+        raise UsageError(f"an anchor is on its way to {status.contract} on {status.chain}: finish it first (`{again}`)")
+    desk.set_target(target_of(asked, desk.target(), identity))
 
 
 def _document(status: Status, target: Target) -> dict[str, object]:
@@ -215,7 +176,7 @@ def _document(status: Status, target: Target) -> dict[str, object]:
 
 def _show_end(screen: Screen, ended: Ended, rpc: str | None) -> None:
     status, fresh = ended.status, ended.fresh
-    if status.size is not None:
+    if ended.open:
         again = command("anchor")
         screen.line(f"not final yet: {_progress(status)}; `{again}` goes on")
     elif fresh is None:

@@ -1,4 +1,4 @@
-"""The anchors of a home that is served: its loop runs beside the server, and is asked by `POST /api/v1/anchors`."""
+"""The anchors of a home that is served: its loop runs beside the server, and is asked by `/api/v1/anchors`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from tallystick.cli.anchor import make_anchoring
+from tallystick.cli.anchor_desks import make_anchoring
 from tallystick.cli.chains import Reach
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from tallystick.node.anchor_words import Phase
 from tallystick.node.views import JobState, JobView
 from tallystick.primitives.amounts import WeiText
 from tallystick.primitives.canonical import AddressText, Count
@@ -99,6 +100,65 @@ class TokenPage(msgspec.Struct, frozen=True):
     """All tokens of a node."""
 
     tokens: tuple[TokenInfo, ...]
+
+
+class AnchorInfo(msgspec.Struct, frozen=True):
+    """One anchored checkpoint: the entry of the log that says so, and where it stands on its chain."""
+
+    index: Count
+    origin: Text
+    size: Count
+    root: Text
+    asset_cid: Text
+    chain: Text
+    contract: Text
+    recorder: Text
+    tx_hash: Text
+    block: Count
+    block_hash: Text
+
+
+class FlightInfo(msgspec.Struct, frozen=True):
+    """A checkpoint on its way to a chain."""
+
+    size: Count
+    nonce: Count | None = None
+    variants: Count = 0
+    block: Count | None = None
+
+
+class AnchorsInfo(msgspec.Struct, frozen=True):
+    """How a node's anchoring stands; ``asked`` while an anchor that was asked for has not begun."""
+
+    chain: Text
+    recorder: Text
+    embedded: bool
+    policy: Text
+    phase: Phase
+    waiting_entries: Count
+    contract: Text | None = None
+    newest: AnchorInfo | None = None
+    in_flight: FlightInfo | None = None
+    held_fee_wei: WeiText | None = None
+    error: Text | None = None
+    asked: bool = False
+
+
+class PolicyInfo(msgspec.Struct, frozen=True):
+    """When a node anchors."""
+
+    policy: Text
+
+
+class TargetInfo(msgspec.Struct, frozen=True):
+    """Where a node anchors; it never says by which URL."""
+
+    embedded: bool
+    chain: Text | None = None
+    contract: Text | None = None
+    fee_cap: WeiText | None = None
+    confirmations: Count | None = None
+    first_block: Count = 0
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):

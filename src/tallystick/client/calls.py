@@ -292,6 +292,26 @@ def revoke_token(token_id: str) -> Script[say.TokenInfo]:
     return read(answer, say.TokenInfo, HERE)
 
 
+def anchors() -> Script[say.AnchorsInfo]:
+    """Return how a node's anchoring stands."""
+    return (yield from _get(f"{API}/anchors", say.AnchorsInfo))
+
+
+def anchor() -> Script[say.AnchorsInfo]:
+    """Have the newest checkpoint anchored; the answer waits for no chain, and asking twice pays once."""
+    return (yield from _post(f"{API}/anchors", {}, say.AnchorsInfo, repeatable=True))
+
+
+def set_anchor_policy(policy: str) -> Script[str]:
+    """Have a node anchor by another policy; return it as the node spells it."""
+    return (yield from _put(f"{API}/anchors/policy", {"policy": policy}, say.PolicyInfo)).policy
+
+
+def set_anchor_target(target: Mapping[str, object]) -> Script[say.TargetInfo]:
+    """Have a node anchor on another chain."""
+    return (yield from _put(f"{API}/anchors/target", target, say.TargetInfo))
+
+
 def events(after: int | None, job_id: str | None) -> Request:
     """Return the request that follows the log from behind an index, or from its end."""
     query = {} if job_id is None else {"job": job_id}
@@ -316,4 +336,9 @@ def _post(
     answer = yield from ask(
         Request("POST", path, {"content-type": JSON, **(headers or {})}, body, repeatable=repeatable)
     )
+    return read(answer, kind, HERE)
+
+
+def _put(path: str, form: object, kind: type[T]) -> Script[T]:
+    answer = yield from ask(Request("PUT", path, {"content-type": JSON}, msgspec.json.encode(form)))
     return read(answer, kind, HERE)

@@ -213,6 +213,22 @@ class Client:
         """End a token."""
         return self.run(calls.revoke_token(token_id))
 
+    def anchors(self) -> say.AnchorsInfo:
+        """Return how the node's anchoring stands."""
+        return self.run(calls.anchors())
+
+    def anchor(self) -> say.AnchorsInfo:
+        """Have the newest checkpoint anchored; ``anchors`` tells when that is done."""
+        return self.run(calls.anchor())
+
+    def set_anchor_policy(self, policy: str) -> str:
+        """Have the node anchor by itself: after ``1h``, after ``1000`` entries, after every ``event``, or ``off``."""
+        return self.run(calls.set_anchor_policy(policy))
+
+    def set_anchor_target(self, target: Mapping[str, object]) -> say.TargetInfo:
+        """Have the node anchor on another chain; without ``rpc`` on its own."""
+        return self.run(calls.set_anchor_target(target))
+
 
 class AsyncClient:
     """A node, asked by code that awaits; every method is the same as ``Client``'s."""
@@ -346,3 +362,19 @@ class AsyncClient:
     async def revoke_token(self, token_id: str) -> say.TokenInfo:
         """End a token."""
         return await self.run(calls.revoke_token(token_id))
+
+    async def anchors(self) -> say.AnchorsInfo:
+        """Return how the node's anchoring stands."""
+        return await self.run(calls.anchors())
+
+    async def anchor(self) -> say.AnchorsInfo:
+        """Have the newest checkpoint anchored; ``anchors`` tells when that is done."""
+        return await self.run(calls.anchor())
+
+    async def set_anchor_policy(self, policy: str) -> str:
+        """Have the node anchor by itself: after ``1h``, after ``1000`` entries, after every ``event``, or ``off``."""
+        return await self.run(calls.set_anchor_policy(policy))
+
+    async def set_anchor_target(self, target: Mapping[str, object]) -> say.TargetInfo:
+        """Have the node anchor on another chain; without ``rpc`` on its own."""
+        return await self.run(calls.set_anchor_target(target))

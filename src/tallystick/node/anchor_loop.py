@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from tallystick.errors import TallyError
 from tallystick.node.anchor_outbox import Drawer, Target
 from tallystick.node.anchor_policy import AnchorPolicy
 from tallystick.node.anchor_status import Status
+from tallystick.node.anchor_words import RESTING
 from tallystick.node.anchoring import Anchoring
 
 STOP_SECONDS: Final = 0.8
@@ -23,15 +25,15 @@ PAUSE_SECONDS: Final = 0.1
 
 
 class AnchorLoop:
-    """Takes turns until it is stopped; ``status`` is what the last turn left, for any thread."""
+    """Takes turns until it is stopped; for any thread."""
 
     def __init__(self, anchoring: Anchoring, drawer: Drawer, trouble: Callable[[str], None]) -> None:
         """Prepare; ``trouble`` hears of what is no business of the chain: the store, or a bug."""
         self._anchoring, self._drawer, self._trouble = anchoring, drawer, trouble
         self._wake, self._stopping, self._lock = threading.Event(), threading.Event(), threading.Lock()
-        self._asked, self._reload = False, False
+        self._asked, self._answered, self._reload = 0, 0, False
         self._thread = threading.Thread(target=self._run, name="anchors", daemon=True)
-        self.status: Status = anchoring.status()
+        self._status = anchoring.status()
 
     def start(self) -> None:
         """Begin to take turns."""
@@ -48,14 +50,20 @@ class AnchorLoop:
         """Whether turns are taken."""
         return self._thread.is_alive()
 
+    @property
+    def status(self) -> Status:
+        """How anchoring stands since the last turn, under the policy of now."""
+        asked = self._asked > self._answered  # before the status is taken: what was answered shows in it
+        return replace(self._status, policy=str(self._drawer.policy()), asked=asked)
+
     def notice(self) -> None:
         """Hear that the log grew."""
         self._wake.set()
 
     def ask(self) -> Status:
-        """Have the newest checkpoint anchored whatever the policy says; returns at once, with how it stands now."""
+        """Have the newest checkpoint anchored whatever the policy says, after one in flight; returns at once."""
         with self._lock:
-            self._asked = True
+            self._asked += 1
         self._wake.set()
         return self.status
 
@@ -65,8 +73,13 @@ class AnchorLoop:
         self._wake.set()
 
     def set_target(self, target: Target) -> None:
-        """Anchor on another chain from now on; one in flight must be final first."""
-        self._drawer.set_target(target)
+        """Anchor on another chain from now on.
+
+        Raises:
+            UsageError: the target's parts do not make a chain; ConflictError: one in flight must be final first.
+        """
+        self._anchoring.check(target)
+        self._drawer.move(target)
         with self._lock:
             self._reload = True
         self._wake.set()
@@ -80,14 +93,21 @@ class AnchorLoop:
 
     def _turn(self) -> int | None:
         with self._lock:
-            asked, reload, self._asked, self._reload = self._asked, self._reload, False, False
+            number, reload, self._reload = self._asked, self._reload, False
+        asked = number > self._answered
         try:
             if reload:
                 self._anchoring.reload()
+            begins = self._anchoring.state.phase in RESTING
             wait = self._anchoring.turn(asked=asked)
-            self.status = self._anchoring.status()
+            self._status = self._anchoring.status()
         except (TallyError, OSError) as error:
+            self._status, self._answered = replace(self._status, error=str(error)), number
             if not self._stopping.is_set():
                 self._trouble(f"anchoring: {error}")
             return RETRY_MS
+        if begins:
+            self._answered = number
+        elif asked and self._anchoring.state.phase in RESTING:
+            return 0  # the one before is final: now the one that was asked for
         return wait

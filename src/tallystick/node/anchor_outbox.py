@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from tallystick.anchoring.erc7053 import EMBEDDED_CHAIN
+from tallystick.errors import ConflictError
 from tallystick.ledger.payloads import ChainName, EvmAddress
 from tallystick.node.anchor_policy import AnchorPolicy
 from tallystick.node.chain import SignedCall
@@ -109,6 +111,19 @@ class Drawer:
     def set_target(self, target: Target) -> None:
         """Make a chain durable."""
         self.store.put_private([(TARGET_KEY, canonical.encode(target))])
+
+    def move(self, target: Target) -> None:
+        """Make a chain durable, unless an anchor is on its way elsewhere.
+
+        Raises:
+            ConflictError: one is, and must be final first.
+        """
+        outbox = self.outbox()
+        if outbox is not None and outbox.standing is Standing.IN_FLIGHT:
+            there = (target.chain or EMBEDDED_CHAIN, target.contract or outbox.contract)
+            if (outbox.chain, outbox.contract) != there:
+                raise ConflictError(f"an anchor is on its way to {outbox.contract} on {outbox.chain}: finish it first")
+        self.set_target(target)
 
     def outbox(self) -> Outbox | None:
         """Return the newest anchor, None before the first."""

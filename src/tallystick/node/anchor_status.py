@@ -28,7 +28,7 @@ class Status:
     """How anchoring stands; ``failing_since`` (ms UTC) is None while the chain answers.
 
     ``size`` is that of the checkpoint in flight, ``variants`` how many transactions were signed for it, ``waiting`` how
-    many entries the newest anchor does not cover.
+    many entries the newest anchor does not cover. ``asked`` while somebody asked for an anchor that has not begun.
     """
 
     chain: str
@@ -46,6 +46,7 @@ class Status:
     held_fee: int | None = None
     error: str | None = None
     failing_since: int | None = None
+    asked: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the status as programs read it."""

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from tallystick.anchoring.erc7053 import anchor_commitment
-from tallystick.errors import ChainError, RuleError, StoreError
+from tallystick.errors import ChainError, RuleError, StoreError, UsageError
 from tallystick.ledger.payloads import Anchored
 from tallystick.ledger.records import Anchor, Overlay, anchor_key
 from tallystick.ledger.transactions import Draft
@@ -97,6 +97,17 @@ class Anchoring:
     def reload(self) -> None:
         """Take up what the store holds, and reach the chain anew: after a failure, or a change of the target."""
         self.state, self._chain = restore(self._drawer.outbox(), self._clock.now()), None
+
+    def check(self, target: Target) -> None:
+        """Refuse a target that could never be reached; nothing is asked of it.
+
+        Raises:
+            UsageError: its parts do not make a chain.
+        """
+        if target.rpc is not None:
+            self._chains.connect(target)
+        elif target.chain is not None or target.contract is not None:
+            raise UsageError("a chain that is not this home's own needs rpc, the URL of one of its nodes")
 
     @property
     def chain_name(self) -> str:
