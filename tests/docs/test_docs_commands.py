@@ -12,8 +12,8 @@ documented: each must appear in what was printed, in this order; `…` stands fo
 anything left out. A command in its own terminal must print its lines soon, and ends with Ctrl-C when the document does.
 A `python` block is one program.
 
-One document is one reader: its blocks share a folder that looks like a fresh clone, and an empty home. What a document
-starts in the background it must stop itself.
+One document is one reader: its blocks share a folder that looks like a fresh clone, an empty home, and a network that
+reaches nothing but itself, so that its ports are free. What a document starts in the background it must stop itself.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.own_network import own_network
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
@@ -165,12 +167,14 @@ class Reader:
         self.home.mkdir()
         self.bash = shutil.which("bash") or "/bin/sh"
         self.lifeline, self._held = os.pipe()
+        self.open = ExitStack()
+        self.inside = self.open.enter_context(own_network())
         self.groups: list[int] = []
         self.terminals: list[Terminal] = []
 
     def start(self, step: Step, output: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [self.bash, "-c", step.command],
+            [*self.inside, self.bash, "-c", step.command],
             cwd=self.clone,
             env=environment(self.home),
             stdin=subprocess.DEVNULL,
@@ -219,6 +223,7 @@ class Reader:
         for end in (self.lifeline, self._held):
             if end >= 0:
                 os.close(end)
+        self.open.close()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
