@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tallystick.audit.findings import Report, Result
+from tallystick.audit.trust import parse
+from tallystick.audit.verify import Shown, verify_bundle
+from tallystick.cli.home import TRUST_FILE
 from tallystick.errors import ConflictError, PriceError
 from tallystick.job import PPM
 from tallystick.kernels.lanczos import resample
@@ -20,6 +24,7 @@ from tallystick.ledger import payloads as say
 from tallystick.ledger.records import supply
 from tallystick.node.ordering import Windows
 from tallystick.node.views import JobState
+from tallystick.slicing import layout
 from tests.remote_world import (
     Forging,
     LineWorker,
@@ -53,6 +58,13 @@ def check(world: RemoteWorld, job_id: str, data: bytes) -> None:
     assert world.locked() == []
     assert supply(world.records()) == SUPPLY  # type: ignore[arg-type]
     assert world.troubles == []
+
+
+def audited(world: RemoteWorld, job_id: str, data: bytes) -> Report:
+    """What a stranger finds in a job's bundle, with every block computed again."""
+    pins = parse((world.home.path / TRUST_FILE).read_bytes())
+    source = world.home.node.ports.images.decode(data).raster
+    return verify_bundle(Shown(world.host.file(job_id, "bundle").read_bytes(), source=source), pins, recompute=True)
 
 
 def line_of(world: RemoteWorld, job_id: str, name: str) -> say.SettlementLine:
@@ -102,6 +114,30 @@ def test_lost_work_goes_to_another_worker_and_nobody_is_slashed(tmp_path: Path, 
         assert (line.amount, line.slashed) == ("0", "0")
         moves = [e for _, e in world.book.entries_of(job.job_id) if isinstance(e.payload, say.MicroJobReassigned)]
         assert moves
+
+
+@pytest.mark.parametrize("kind", [Vanishing, Stalling])
+def test_of_two_workers_one_is_enough_and_copies_that_met_are_recomputed(
+    tmp_path: Path, kind: type[LineWorker]
+) -> None:
+    """No seat is left that keeps copies apart: the job ends at once all the same, long before the commit deadline."""
+    data = picture()
+    with remote_world(tmp_path) as world:
+        world.hire("good")
+        world.hire("lost", kind)
+        asked = form(data, workers_least=2, duplicates=500_000, audit=130_000, minutes=60)
+        job = world.host.submit("ann", asked, data)
+        world.wait(job.job_id, seconds=40)
+        check(world, job.job_id, data)
+        final, spec = settled(world, job.job_id), world.book.order(job.job_id, 1).spec
+        lost, good = (line_of(world, job.job_id, name) for name in ("lost", "good"))
+        assert (lost.amount, lost.slashed, good.slashed) == ("0", "0", "0")
+        assert good.accepted == layout(spec).slots
+        assert final.audited + final.redone >= layout(spec).copies > 0, "all copies lie with their originals"
+        report = audited(world, job.job_id, data)
+        assert report.result is Result.HOLDS, report.findings
+        said = next(each.actual for each in report.findings if each.name == "plan")
+        assert f"{layout(spec).copies} copies met their originals and were recomputed" in said
 
 
 @pytest.mark.parametrize("kind", [Forging, Swapping])

@@ -14,7 +14,7 @@ SPEC = Path(__file__).parents[2] / "docs" / "spec"
 
 
 def test_the_plan_in_the_documentation_is_the_plan() -> None:
-    page = (SPEC / "audit.md").read_text(encoding="utf-8").partition("\n## A whole log\n")[0]
+    page = (SPEC / "audit.md").read_text(encoding="utf-8").partition("\n## A receipt\n")[0]
     rows = re.findall(r"^\| (\d+) \| (\w+) \| ([\d, ]*?) ?\|", page, re.MULTILINE)
     documented = [(int(number), name, tuple(map(int, re.findall(r"\d+", needs)))) for number, name, needs in rows]
     assert documented[0] == (1, "bundle", ())

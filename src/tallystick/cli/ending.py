@@ -157,10 +157,11 @@ def _refutation(line: BlockVerdict, slot: SlotVerdict, cast: Cast) -> Text:
 def referee_words(ended: Outcome) -> str:
     """Say what the referee recomputed, and whose blocks stand in the output."""
     settled, blocks = ended.settled, len(ended.verdicts)
+    met = not ended.fallen  # then only moves can have had anything redone
     counted = (
         (settled.copies, "as copies"),
         (settled.audited, "drawn by the challenge"),
-        (settled.redone, "because their worker was caught"),
+        (settled.redone, "whose copies lost their independence" if met else "because their worker was caught"),
     )
     why = ", ".join(f"{number} {what}" for number, what in counted if number)
     own = f"{ended.by_referee} of the output's {count(blocks, 'block')} are the referee's own bytes."
