@@ -26,6 +26,7 @@ TallyError
 │   ├── NonceError · FundsError · StakeError · DeadlineError · AuthorityError · BlockFullError
 │   └── PolicyError              the verification policy is below what deters
 ├── UnmatchedError               too few workers are here that fit an order
+├── UnsignedError                an order waits for its buyer's own signature
 ├── NodeError                    a node cannot do it now, or answers what no node says
 │   └── UnreachableError         no answer came; what was asked may have happened all the same
 ├── StoreError                   durable storage refused or lost something
@@ -230,6 +231,10 @@ class ChainRefusedError(ChainError):
 
 class UnmatchedError(TallyError):
     """Too few workers are here for an order; the message says who lacks what."""
+
+
+class UnsignedError(TallyError):
+    """An order waits until its buyer signs it; nothing is locked."""
 
 
 class ClosingError(StoreError):

@@ -425,7 +425,7 @@ def test_a_key_signs_every_request_anew_once_it_knows_the_ledger() -> None:
     taken = TakenUpload(len(PICTURE))
     script = upload_script(taken) | {"GET /api/v1/node": [json(NODE)], "POST /api/v1/jobs": [lost, json(JOB, 202)]}
     asker, node = client(script, key=signer)
-    asker.submit(PICTURE)
+    asker.submit(PICTURE, own_key=False)
     assert node.times("GET /api/v1/node") == 1
     gate, seen = Gatekeeper(CHAIN, 0), set()
     for request in node.asked[1:]:
@@ -551,7 +551,7 @@ def test_the_client_that_awaits_does_the_same(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with AsyncClient(URL, transport=node, key=key("a")) as asker:
-            assert (await asker.submit(PICTURE)).job_id == "up-1"
+            assert (await asker.submit(PICTURE, own_key=False)).job_id == "up-1"
             assert (await asker.wait("up-1")).state.value == "done"
             assert [job.job_id async for job in asker.jobs()] == ["up-1"]
             await asker.download("up-1", "output", tmp_path / "a")

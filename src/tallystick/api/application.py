@@ -15,7 +15,18 @@ from litestar.middleware import DefineMiddleware
 from litestar.routes import HTTPRoute, WebSocketRoute
 from litestar.types import ControllerRouterHandler, ExceptionHandlersMap, Scope
 
-from tallystick.api import assignments, blobs, events, health, jobs, ledger, token_routes, uploads, worker_socket
+from tallystick.api import (
+    assignments,
+    blobs,
+    events,
+    health,
+    jobs,
+    ledger,
+    own_orders,
+    token_routes,
+    uploads,
+    worker_socket,
+)
 from tallystick.api.edge import Application, Edge
 from tallystick.api.gate import OPTIONS, Gate
 from tallystick.api.guard import SOCKET, Caller, Route, check_routes
@@ -27,6 +38,7 @@ OWN: Final[tuple[ControllerRouterHandler, ...]] = (
     *health.ROUTES,
     *ledger.ROUTES,
     *jobs.ROUTES,
+    *own_orders.ROUTES,
     *uploads.ROUTES,
     *blobs.ROUTES,
     *events.ROUTES,

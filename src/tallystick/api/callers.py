@@ -98,7 +98,7 @@ class Door:
         public = self.gatekeeper.check(credentials, asked, now)
         if public.hex() in self.own:
             return Caller(HOME_ACCOUNT, frozenset({Scope.OPERATOR}), "home key")
-        return Caller(address_of(public), OF_A_KEY, "key")
+        return Caller(address_of(public), OF_A_KEY, "key", public.hex())
 
 
 def is_signed(scope: ConnectionScope) -> bool:

@@ -33,11 +33,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the account, its scopes, and the key or token by which it is known."""
+    """Who asks: the account, its scopes, and the key or token by which it is known.
+
+    ``key`` is the caller's own, in hex, empty where this home holds the account's key.
+    """
 
     account: str
     scopes: frozenset[Scope]
     by: str
+    key: str = ""
 
     @property
     def operates(self) -> bool:
@@ -85,6 +89,9 @@ TABLE: Final[Mapping[Route, Rule]] = MappingProxyType(
         ("GET", "/api/v1/jobs"): REQUESTER,
         ("GET", "/api/v1/jobs/{job_id}"): REQUESTER,
         ("POST", "/api/v1/jobs/{job_id}/cancel"): REQUESTER,
+        ("GET", "/api/v1/jobs/{job_id}/offer"): REQUESTER,
+        ("POST", "/api/v1/jobs/{job_id}/order"): REQUESTER,
+        ("POST", "/api/v1/jobs/{job_id}/secret"): REQUESTER,
         ("GET", "/api/v1/jobs/{job_id}/entries"): REQUESTER,
         ("GET", "/api/v1/jobs/{job_id}/files/{kind}"): REQUESTER,
         ("HEAD", "/api/v1/jobs/{job_id}/files/{kind}"): REQUESTER,

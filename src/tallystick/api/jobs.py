@@ -22,7 +22,7 @@ from tallystick.api.house import Asker, Here, House
 from tallystick.api.parameters import IdempotencyKey, JobPath, JobQuery, Limit, Position
 from tallystick.api.problems import Problem
 from tallystick.api.ranges import OCTETS, Part, answer_file, choose
-from tallystick.errors import AbsentError
+from tallystick.errors import AbsentError, UsageError
 from tallystick.node.host import BUNDLE, OUTPUT, SIDECAR
 from tallystick.node.views import JobState, JobView, OrderForm, PriceView
 from tallystick.primitives.canonical import format_base64
@@ -67,6 +67,17 @@ def own(house: House, caller: Caller, job_id: str) -> JobView:
     return job
 
 
+def signer(caller: Caller, form: OrderForm) -> str:
+    """Return the key in hex that must sign an order; empty where this home signs for the account.
+
+    Raises:
+        UsageError: the buyer's own key shall sign, and the request is not signed with one.
+    """
+    if form.own_key and not caller.key:
+        raise UsageError("own_key is for requests that are signed with a key of one's own, not of this node's home")
+    return "" if form.own_key is False else caller.key
+
+
 async def uploaded(house: House, caller: Caller, digest: str) -> bytes:
     """Return the bytes of a complete upload of the caller.
 
@@ -84,7 +95,7 @@ async def ask_price(house: Here, caller: Asker, data: OrderForm) -> PriceView:
     """Tell what an order of an uploaded picture would lock; nothing is kept."""
     async with house.decoding:
         picture = await uploaded(house, caller, data.input)
-        return await aside(partial(house.host.quote, caller.account, data, picture))
+        return await aside(partial(house.host.quote, caller.account, data, picture, signer(caller, data)))
 
 
 @post("/api/v1/jobs", tags=TAG, status_code=HTTPStatus.ACCEPTED, responses=REPEATED)
@@ -113,7 +124,7 @@ async def order(
 async def _submit(house: House, caller: Caller, form: OrderForm, job_id: str | None) -> JobView:
     async with house.decoding:
         picture = await uploaded(house, caller, form.input)
-        return await aside(partial(house.host.submit, caller.account, form, picture, job_id))
+        return await aside(partial(house.host.submit, caller.account, form, picture, job_id, signer(caller, form)))
 
 
 def _ordered(job: JobView, status: HTTPStatus) -> Response[JobView]:

@@ -104,6 +104,10 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
         str | None, typer.Option(metavar="CPC", help="Lock nothing if it would cost more than this.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the price is locked.")] = False,
+    own_key: Annotated[
+        bool,
+        typer.Option("--own-key", help="Sign the order with this home's key; else the node signs for its account."),
+    ] = False,
     node: Node = None,
     token: Token = None,
     tls_ca: TlsCa = None,
@@ -119,7 +123,7 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
     from tallystick.cli.far_submit import upscale as order_far
     from tallystick.cli.submit import upscale as order
 
-    words = Words(input_, scale, out, workers, block, placement, duplicates, audit_rate, max_price)
+    words = Words(input_, scale, out, workers, block, placement, duplicates, audit_rate, max_price, own_key)
     far = Named(node, token, tls_ca).find()
     code = order(words, yes=yes, as_json=as_json) if far is None else order_far(words, far, yes=yes, as_json=as_json)
     raise typer.Exit(code)

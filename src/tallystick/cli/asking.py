@@ -52,6 +52,8 @@ class Words:
     duplicates: str | None
     audit_rate: str | None
     max_price: str | None
+    own_key: bool = False
+    """Whether this home's own key signs an order at a node elsewhere."""
 
 
 def ask(words: Words, created: int) -> Asked:

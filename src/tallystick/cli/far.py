@@ -15,6 +15,7 @@ from tallystick.cli.node_file import running
 from tallystick.cli.slots import master_of
 
 if TYPE_CHECKING:
+    from tallystick.client.buying import Decode
     from tallystick.client.connected import AsyncClient, Client
 
 NODE_OPTION: Final = "--node"
@@ -29,11 +30,11 @@ class Far:
     verify: str | None
     own: bool
 
-    def client(self) -> Client:
-        """Return a client that waits."""
+    def client(self, decode: Decode | None = None) -> Client:
+        """Return a client that waits; one that signs orders needs to see pictures."""
         from tallystick.client.connected import Client
 
-        return Client(self.url, **self._who())
+        return Client(self.url, decode=decode, **self._who())
 
     def async_client(self) -> AsyncClient:
         """Return a client that awaits."""

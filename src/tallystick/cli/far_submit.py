@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from tallystick.cli.asking import Asked, Words, ask
 from tallystick.cli.ending import Outcome, outcome, show, show_files
 from tallystick.cli.exits import FAILED, one_line, say
@@ -21,7 +23,7 @@ from tallystick.cli.following import follow
 from tallystick.cli.lifecycle import Lifecycle
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import command, count, cpc, near, share
-from tallystick.errors import NodeError
+from tallystick.errors import NodeError, UsageError
 from tallystick.node.delivery import bundle_path, sidecar_path
 
 if TYPE_CHECKING:
@@ -37,24 +39,27 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_@. +-]{0,119}")
 def upscale(words: Words, far: Far, *, yes: bool, as_json: bool) -> int:
     """Run one order at a node from its price to its proof; return the exit code."""
     from tallystick.adapters.local import SystemClock
+    from tallystick.adapters.pillow import decode_image
     from tallystick.cli.submit import agreed, check_price
     from tallystick.client import calls
 
+    if words.own_key and (far.own or far.token):
+        raise UsageError("--own-key signs by this home's key: at a node of another home, and without a token")
     asked = ask(words, SystemClock().now())
     screen = Screen(as_json=as_json)
     life = Lifecycle(screen, output=asked.wish.output_path)
-    with far.client() as node:
-        form = _form(asked)
+    with far.client(decode_image) as node:
+        form = _form(asked, own_key=words.own_key)
         with _uploaded(node, asked, screen):
             price = node.run(calls.price(form))
-            _show_order(screen, far, asked, price)
+            _show_order(screen, far, asked, price, own_key=words.own_key)
             check_price(asked, int(price.total))
             if not yes and not agreed(int(price.total)):
                 say("nothing was locked")
                 return FAILED
-            view = node.run(calls.order(form, secrets.token_hex(KEY_BYTES)))
+            view = _order(node, form, asked, price)
         screen.note(f"\nJob {view.job_id} is ordered: `{command('watch', view.job_id, *far.words())}` shows it")
-        view = follow(far, view.job_id, screen, life)
+        view = follow(far, view.job_id, screen, life, node.buyer if words.own_key else None)
         if "bundle" not in view.files:
             return _failed(screen, view)
         ended = _fetch(node, view, asked.wish.output_path)
@@ -79,7 +84,19 @@ def _uploaded(node: Client, asked: Asked, screen: Screen) -> Iterator[None]:
         node.run(calls.forget(state))
 
 
-def _form(asked: Asked) -> OrderForm:
+def _order(node: Client, form: OrderForm, asked: Asked, price: PriceView) -> JobView:
+    """Order; what is signed here costs at most what was shown, where no other maximum was named."""
+    from tallystick.client import calls
+
+    if form.own_key and form.price_max is None:
+        form = msgspec.structs.replace(form, price_max=price.total)
+    view = node.run(calls.order(form, secrets.token_hex(KEY_BYTES)))
+    if node.buyer is not None:
+        node.buyer.remember(view, form, asked.data)
+    return view
+
+
+def _form(asked: Asked, *, own_key: bool) -> OrderForm:
     """Return the order as a node takes it; a name that it would not take stays at home."""
     from tallystick.node.ordering import DEFAULT_AUDIT
     from tallystick.node.views import OrderForm
@@ -96,10 +113,11 @@ def _form(asked: Asked) -> OrderForm:
         duplicates=wish.duplicates,
         audit=None if wish.audit == DEFAULT_AUDIT else wish.audit,
         price_max=None if asked.price_max is None else str(asked.price_max),
+        own_key=own_key,
     )
 
 
-def _show_order(screen: Screen, far: Far, asked: Asked, price: PriceView) -> None:
+def _show_order(screen: Screen, far: Far, asked: Asked, price: PriceView, *, own_key: bool) -> None:
     """Print what is asked for, the law, and the price with its parts."""
     named = (("work", price.work), ("copies", price.duplicates), ("audits", price.audits), ("reserve", price.reserve))
     spelled = " + ".join(f"{name} {cpc(int(part))}" for name, part in named if int(part))
@@ -116,6 +134,7 @@ def _show_order(screen: Screen, far: Far, asked: Asked, price: PriceView) -> Non
             ("Law", f"bits must be equal; {count(price.copies, 'copy', 'copies')}; {audits}"),
             ("Price", f"{cpc(int(price.total))} at most = {spelled}; unused wei return"),
             ("Node", far.url + (", which runs in this home" if far.own else "")),
+            ("Signed", "with this home's key, here" if own_key else "by the node, for this account"),
             ("Output", f"{near(output)}{replaced}"),
         ],
         log=True,

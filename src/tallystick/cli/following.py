@@ -12,6 +12,7 @@ from tallystick.cli.screen import Screen
 from tallystick.cli.words import command, count
 
 if TYPE_CHECKING:
+    from tallystick.client.buying import Buyer
     from tallystick.client.connected import AsyncClient
     from tallystick.node.views import JobView
 
@@ -19,8 +20,8 @@ POLL_SECONDS: Final = 0.5
 LAST_WORDS_SECONDS: Final = 3.0
 
 
-def follow(far: Far, job_id: str, screen: Screen, life: Lifecycle) -> JobView:
-    """Show an order until it has ended, and return how.
+def follow(far: Far, job_id: str, screen: Screen, life: Lifecycle, buyer: Buyer | None = None) -> JobView:
+    """Show an order until it has ended, and return how. ``buyer`` knows what it ordered, and signs it.
 
     Raises:
         InterruptionError: somebody pressed Ctrl-C; the order goes on.
@@ -28,14 +29,15 @@ def follow(far: Far, job_id: str, screen: Screen, life: Lifecycle) -> JobView:
     """
     try:
         with screen.live("the order waits for its turn"):
-            return asyncio.run(_follow(far, job_id, screen, life))
+            return asyncio.run(_follow(far, job_id, screen, life, buyer))
     except KeyboardInterrupt as error:
         again = command("watch", job_id, *far.words())
         raise InterruptionError(f"interrupted; job {job_id} goes on at the node: `{again}` shows it") from error
 
 
-async def _follow(far: Far, job_id: str, screen: Screen, life: Lifecycle) -> JobView:
+async def _follow(far: Far, job_id: str, screen: Screen, life: Lifecycle, buyer: Buyer | None) -> JobView:
     async with far.async_client() as node:
+        node.buyer = buyer or node.buyer
         hearing = asyncio.create_task(_hear(node, job_id, life))
         try:
             view = await _wait(node, job_id, screen, hearing)
@@ -62,6 +64,7 @@ async def _hear(node: AsyncClient, job_id: str, life: Lifecycle) -> None:
 async def _wait(node: AsyncClient, job_id: str, screen: Screen, hearing: asyncio.Task[None]) -> JobView:
     """Ask where the order stands until it has ended; say what it waits for whenever that changes."""
     from tallystick.client.answers import ENDED
+    from tallystick.client.buying import attend
 
     waiting = ""
     while True:
@@ -70,6 +73,8 @@ async def _wait(node: AsyncClient, job_id: str, screen: Screen, hearing: asyncio
             return view
         if hearing.done() and not hearing.cancelled() and (error := hearing.exception()) is not None:
             raise error
+        if node.buyer is not None and node.buyer.may(view):
+            await node.run(attend(view, node.buyer))
         if view.waiting != waiting:
             waiting = view.waiting
             if waiting:

@@ -30,6 +30,8 @@ PLAY_MONEY: Final = "development ledger: play money from this home's own faucet"
 
 def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
     """Run one order from its price to its proof; return the exit code."""
+    if words.own_key:
+        raise UsageError("--own-key signs an order at a node elsewhere: name it with --node URL")
     asked = ask(words, SystemClock().now())
     screen = Screen(as_json=as_json)
     life = Lifecycle(screen)

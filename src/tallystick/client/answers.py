@@ -44,6 +44,19 @@ class JobPage(msgspec.Struct, frozen=True):
     cursor: Text | None = None
 
 
+class JobEntry(msgspec.Struct, frozen=True):
+    """One entry of a job."""
+
+    entry: dict[str, Any]
+
+
+class EntryPage(msgspec.Struct, frozen=True):
+    """Entries of a job in the order of the log, and where the next ones begin."""
+
+    entries: tuple[JobEntry, ...]
+    cursor: Count | None = None
+
+
 class UploadState(msgspec.Struct, frozen=True):
     """Where an upload stands."""
 

@@ -29,9 +29,9 @@ from tallystick.errors import (
     UsageError,
     VerificationError,
 )
-from tallystick.ledger.transactions import decode
+from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node.signed_requests import parse_content_digest
-from tallystick.node.views import JobView, OrderForm, PriceView
+from tallystick.node.views import JobView, OfferView, OrderForm, PriceView, SecretForm, SignedOrder
 from tallystick.primitives import canonical
 from tallystick.primitives.cids import raw_cid
 from tallystick.primitives.digests import sha256
@@ -160,6 +160,34 @@ def wait(job_id: str) -> Script[JobView]:
             return view
         yield Pause(POLL_SECONDS[min(polls, len(POLL_SECONDS) - 1)])
         polls += 1
+
+
+def entries(job_id: str) -> Script[tuple[Transaction, ...]]:
+    """Return the job's entries, in the order of the log; who signed them is not checked here."""
+    found: list[Transaction] = []
+    cursor: int | None = 0
+    while cursor is not None:
+        page = yield from _get(f"{_job(job_id)}/entries?{urlencode({'cursor': cursor})}", say.EntryPage)
+        found += [decode(canonical.encode(each.entry)) for each in page.entries]
+        if page.cursor is not None and page.cursor <= cursor:
+            raise NodeError("the node's list of entries turns in a circle")
+        cursor = page.cursor
+    return tuple(found)
+
+
+def offer(job_id: str) -> Script[OfferView]:
+    """Return what the buyer of an order is asked to sign."""
+    return (yield from _get(f"{_job(job_id)}/offer", OfferView))
+
+
+def sign_order(job_id: str, signed: SignedOrder) -> Script[JobView]:
+    """Hand in the two entries of an order; those that stand already are taken again."""
+    return (yield from _post(f"{_job(job_id)}/order", signed, JobView, repeatable=True))
+
+
+def reveal(job_id: str, secret: SecretForm) -> Script[JobView]:
+    """Reveal the buyer's secret."""
+    return (yield from _post(f"{_job(job_id)}/secret", secret, JobView, repeatable=True))
 
 
 def cancel(job_id: str) -> Script[JobView]:

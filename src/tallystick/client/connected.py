@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +25,9 @@ import httpx
 
 from tallystick import __version__
 from tallystick.client import answers as say
-from tallystick.client import calls
+from tallystick.client import buying, calls
 from tallystick.client.address import Address
+from tallystick.client.buying import Buyer, Decode
 from tallystick.client.credentials import Credentials, Nobody, OwnKey, Token
 from tallystick.client.feed import Event, Feed
 from tallystick.client.files import Source
@@ -71,6 +73,10 @@ def credentials_of(token: str | None, key: SigningKey | None) -> Credentials:
     return Nobody() if key is None else OwnKey(key)
 
 
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def _asker(url: str, token: str | None, key: SigningKey | None, verify: str | None) -> Asker:
     return Asker(Address.parse(url), credentials_of(token, key), verify, f"tallystick/{__version__}")
 
@@ -79,7 +85,8 @@ class Client:
     """A node, asked by code that waits for each answer.
 
     ``token`` or ``key`` say who asks, neither on an open loopback; ``verify`` is a PEM file with the authority of the
-    node's certificate, where this machine does not know it.
+    node's certificate, where this machine does not know it. A buyer with a key signs its orders itself, and holds them
+    against its own picture, which ``decode`` reads (``adapters/pillow.py: decode_image``).
     """
 
     def __init__(
@@ -89,10 +96,12 @@ class Client:
         token: str | None = None,
         key: SigningKey | None = None,
         verify: str | None = None,
+        decode: Decode | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Open a pool of connections; nothing is asked yet."""
         self._http = Waiting(_asker(url, token, key, verify), transport)
+        self.buyer = None if key is None else Buyer(key, decode, _now)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -126,10 +135,10 @@ class Client:
         return self.run(calls.quote(source, order_form(source, **options)))
 
     def submit(self, file: File, **options: Any) -> JobView:  # noqa: ANN401 - fields of OrderForm
-        """Upload a picture and order; a lost reply never makes it two orders."""
+        """Upload a picture and order; a lost reply never makes it two orders. With a key, ``wait`` signs the order."""
         source = Source.of(file)
         key = secrets.token_hex(IDEMPOTENCY_BYTES)
-        return self.run(calls.submit(source, order_form(source, **options), key))
+        return self.run(buying.submit(source, order_form(source, **options), key, self.buyer))
 
     def job(self, job_id: str) -> JobView:
         """Return an order."""
@@ -144,8 +153,8 @@ class Client:
             yield from page.jobs
 
     def wait(self, job_id: str) -> JobView:
-        """Return an order once it has ended, however it ended."""
-        return self.run(calls.wait(job_id))
+        """Return an order once it has ended, however it ended; a buyer with a key signs and reveals on the way."""
+        return self.run(buying.wait(job_id, self.buyer))
 
     def cancel(self, job_id: str) -> JobView:
         """Take an order out of the queue."""
@@ -240,10 +249,12 @@ class AsyncClient:
         token: str | None = None,
         key: SigningKey | None = None,
         verify: str | None = None,
+        decode: Decode | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Open a pool of connections; nothing is asked yet."""
         self._http = Awaiting(_asker(url, token, key, verify), transport)
+        self.buyer = None if key is None else Buyer(key, decode, _now)
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -277,10 +288,10 @@ class AsyncClient:
         return await self.run(calls.quote(source, order_form(source, **options)))
 
     async def submit(self, file: File, **options: Any) -> JobView:  # noqa: ANN401 - fields of OrderForm
-        """Upload a picture and order; a lost reply never makes it two orders."""
+        """Upload a picture and order; a lost reply never makes it two orders. With a key, ``wait`` signs the order."""
         source = await asyncio.to_thread(Source.of, file)
         key = secrets.token_hex(IDEMPOTENCY_BYTES)
-        return await self.run(calls.submit(source, order_form(source, **options), key))
+        return await self.run(buying.submit(source, order_form(source, **options), key, self.buyer))
 
     async def job(self, job_id: str) -> JobView:
         """Return an order."""
@@ -297,8 +308,8 @@ class AsyncClient:
                 yield each
 
     async def wait(self, job_id: str) -> JobView:
-        """Return an order once it has ended, however it ended."""
-        return await self.run(calls.wait(job_id))
+        """Return an order once it has ended, however it ended; a buyer with a key signs and reveals on the way."""
+        return await self.run(buying.wait(job_id, self.buyer))
 
     async def cancel(self, job_id: str) -> JobView:
         """Take an order out of the queue."""

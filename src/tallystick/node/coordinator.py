@@ -9,10 +9,10 @@ same step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tallystick import commitment
-from tallystick.commitment import Commitment, Opening, Output
+from tallystick.commitment import Commitment, Opening, Output, buyer_commitment
 from tallystick.errors import StoreError, VerificationError
 from tallystick.job import JobSpec, spec_digest
 from tallystick.ledger import payloads as say
@@ -21,6 +21,7 @@ from tallystick.ledger.states import JobPhase
 from tallystick.node.settling import Settling, settle_job
 from tallystick.node.stimuli import (
     Arrived,
+    BuyerRevealed,
     Deliver,
     Dispatch,
     HolderLost,
@@ -45,6 +46,7 @@ from tallystick.verification.verdict import Evidence, Judgement, Submission
 
 __all__ = [
     "Arrived",
+    "BuyerRevealed",
     "Coordinator",
     "Deliver",
     "Dispatch",
@@ -82,6 +84,8 @@ class Coordinator:
     header: bytes
     payees: Mapping[str, str]
     """Payout address of every worker of the pool, by public key in hex."""
+    promise: bytes = b""
+    """The buyer's commitment to its secret, where somebody else than this home knows that."""
     phase: JobPhase = JobPhase.SUBMITTED
     started: int = 0
     closing: bytes = b""
@@ -157,6 +161,10 @@ class Coordinator:
                 self.reference[block] = digest
                 self._due.discard(block)
                 return self._judge(now)
+            case BuyerRevealed(secret=secret) if self.secrets.buyer is None and self.phase is JobPhase.CLOSED:
+                if buyer_commitment(self.job, secret) == self.promise:
+                    self.secrets = replace(self.secrets, buyer=secret)
+                return self._draw(now)
             case RootPosted() | RootLost() | Arrived() if self._counts(stimulus.microjob):
                 self._note(stimulus)
                 return self._tick(now)

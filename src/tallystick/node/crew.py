@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tallystick.commitment import Opening, Output
@@ -78,13 +78,20 @@ class Unanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class BuyerSpoke:
+    """The buyer revealed its secret, which is kept and opens its commitment."""
+
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """Something of ours failed; the job stays where it is and can be resumed."""
 
     error: BaseException
 
 
-Fact = Worked | Refereed | Rooted | Delivered | Revealed | Gone | Unanswered | Broken
+Fact = Worked | Refereed | Rooted | Delivered | Revealed | Gone | Unanswered | BuyerSpoke | Broken
 Act = Callable[[], Worked | Refereed]
 
 

@@ -12,8 +12,11 @@ from tallystick.node.views import OrderForm
 MINUTE_MS: Final = 60_000
 
 
-def wish_of(form: OrderForm, account: str, job_id: str, output_path: str, now: int) -> Wish:
-    """Return the wish that a form of an account stands for; its workers are on other machines."""
+def wish_of(form: OrderForm, account: str, job_id: str, output_path: str, now: int, *, requester: str = "") -> Wish:
+    """Return the wish that a form of an account stands for; its workers are on other machines.
+
+    ``requester`` is the key in hex of a buyer that signs for itself.
+    """
     return Wish(
         job_id=job_id,
         input=form.input,
@@ -33,6 +36,7 @@ def wish_of(form: OrderForm, account: str, job_id: str, output_path: str, now: i
         price_max=form.price_max or "",
         workers_least=min(form.workers, form.workers_least),
         audit_least=form.audit is None,
+        requester=requester,
     )
 
 

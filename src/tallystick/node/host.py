@@ -23,6 +23,7 @@ from tallystick.errors import (
     RuleError,
     TallyError,
     UnmatchedError,
+    UnsignedError,
     UsageError,
 )
 from tallystick.job import Seat
@@ -34,10 +35,11 @@ from tallystick.node.feed import Feed
 from tallystick.node.forms import strangers, wish_of
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.ordering import Wish, local_pool
+from tallystick.node.own_orders import UNSIGNED
 from tallystick.node.ports import Entropy, Picture
 from tallystick.node.remote import RemoteStaff
 from tallystick.node.shell import Node, Offer
-from tallystick.node.views import JobState, JobView, OrderForm, PriceView, counted, moment, price_view
+from tallystick.node.views import BuyerStep, JobState, JobView, OrderForm, PriceView, counted, moment, price_view
 from tallystick.primitives.digests import sha256
 
 TICK_SECONDS: Final = 1.0
@@ -88,7 +90,8 @@ class Host:
     def __post_init__(self) -> None:
         """Fill the queue from what the home kept."""
         self.node.staff = RemoteStaff(self.exchange, self.node.identity)
-        self.exchange.changed = self._poke
+        self.exchange.changed = self.node.own.changed = self._poke
+        self.node.own.tell = self.exchange.tell
         self._foreman = threading.Thread(target=self._oversee, name="foreman", daemon=True)
         unfinished = set(self.node.wishes.unfinished())
         for wish in self.node.wishes.every():
@@ -115,7 +118,7 @@ class Host:
             thread.join(CLOSE_SECONDS / max(1, len(self._threads)))
         return not any(thread.is_alive() for thread in self._threads.values())
 
-    def quote(self, account: str, form: OrderForm, data: bytes) -> PriceView:
+    def quote(self, account: str, form: OrderForm, data: bytes, requester: str = "") -> PriceView:
         """Return what an order would cost now; nothing is kept.
 
         Raises:
@@ -123,13 +126,15 @@ class Host:
             ImageError: the picture cannot be read.
             PolicyError: its checks would not deter.
         """
-        _, offer = self._offered(account, form, data)
+        _, offer = self._offered(account, form, data, requester=requester)
         return price_view(offer.spec, offer.price)
 
-    def submit(self, account: str, form: OrderForm, data: bytes, job_id: str | None = None) -> JobView:
+    def submit(
+        self, account: str, form: OrderForm, data: bytes, job_id: str | None = None, requester: str = ""
+    ) -> JobView:
         """Take an order into the queue; it is durable when this returns, and locked when its workers are found.
 
-        ``job_id`` is a name that was made for it before, by ``new_job_id``.
+        ``job_id`` was made for it before, by ``new_job_id``; ``requester`` is the key of a buyer that signs for itself.
 
         Raises:
             UsageError: it cannot be ordered, or costs more than its maximum.
@@ -139,7 +144,7 @@ class Host:
         """
         if sum(order.state is JobState.QUEUED for order in list(self._orders.values())) >= self.limits.queued:
             raise LimitError(f"{self.limits.queued} orders wait already: try again later")
-        wish, offer = self._offered(account, form, data, job_id)
+        wish, offer = self._offered(account, form, data, job_id, requester)
         if form.price_max is not None and offer.price.total > int(form.price_max):
             raise PriceError(f"the order would lock {offer.price.total} wei, {form.price_max} are allowed")
         Path(wish.output_path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -177,6 +182,7 @@ class Host:
             order = self._orders.get(job_id)
             if order is None:
                 raise AbsentError(f"there is no job {job_id}")
+            self.node.own.withdraw(job_id)
             if order.state is not JobState.QUEUED or self.book.job(job_id) is not None:
                 raise ConflictError(
                     f"job {job_id} is {order.state.value}: only an order whose price is not locked can be cancelled",
@@ -210,13 +216,15 @@ class Host:
         with self._wake:
             return Counter(order.state for order in self._orders.values())
 
-    def _offered(self, account: str, form: OrderForm, data: bytes, job_id: str | None = None) -> tuple[Wish, Offer]:
+    def _offered(
+        self, account: str, form: OrderForm, data: bytes, job_id: str | None = None, requester: str = ""
+    ) -> tuple[Wish, Offer]:
         """Write the order for workers as if they were here already: the price depends on how many, not on who."""
         if sha256(data).hex() != form.input:
             raise ConflictError("the uploaded bytes are not those that the form names", input=sha256(data).hex())
         name = job_id or new_job_id(self.entropy)
         output = self.output_folder / name / form.output_name
-        wish = wish_of(form, account, name, str(output), self.node.ports.clock.now())
+        wish = wish_of(form, account, name, str(output), self.node.ports.clock.now(), requester=requester)
         picture = self.node.ports.images.decode(data)
         return wish, self.node.offer_for(wish, picture, self._likely(wish))
 
@@ -236,6 +244,7 @@ class Host:
         phase, attempt, microjobs, arrived = counted(job)
         escrow = Overlay(self.book.engine.view).find(Escrow, escrow_key(wish.job_id, attempt)) if attempt else None
         done = order.state is JobState.DONE
+        wanted = self.node.own.step(wish) if order.state in _GOING_ON else None
         return JobView(
             job_id=wish.job_id,
             account=wish.account,
@@ -252,8 +261,10 @@ class Host:
             locked_wei="0" if escrow is None else escrow.balance,
             cost_wei=str(self._cost(wish.job_id)) if costed else None,
             files=(OUTPUT, SIDECAR, BUNDLE) if done else (),
-            waiting=order.waiting,
+            waiting=UNSIGNED if wanted is BuyerStep.ORDER else order.waiting,
             simulated=wish.simulated,
+            requester=wish.requester or None,
+            wanted=wanted,
         )
 
     def _cost(self, job_id: str) -> int:
@@ -300,6 +311,8 @@ class Host:
 
     def _reachable(self, wish: Wish) -> bool:
         """Tell whether starting an order could lead anywhere: what is locked goes on, the rest needs workers."""
+        if self.node.own.is_laid(wish):
+            return False
         return wish.local or self.book.job(wish.job_id) is not None or bool(self.exchange.here())
 
     def _work(self, order: _Order) -> None:
@@ -321,7 +334,7 @@ class Host:
             order.state, order.waiting = JobState.DONE, ""
         except ClosingError:
             order.state = JobState.QUEUED
-        except UnmatchedError as error:
+        except (UnmatchedError, UnsignedError) as error:
             self._again(order, str(error))
         except (RuleError, UsageError) as error:
             self._refused(order, error)
@@ -348,6 +361,7 @@ class Host:
 
 
 _CANCELLED: Final = "cancelled by its buyer"
+_GOING_ON: Final = frozenset({JobState.QUEUED, JobState.RUNNING})
 
 
 def new_job_id(entropy: Entropy) -> str:

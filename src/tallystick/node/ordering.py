@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tallystick.errors import PolicyError, UsageError
+from tallystick.errors import PolicyError, PriceError, UsageError
 from tallystick.job import (
     PPM,
     SIDE_MAX,
@@ -30,7 +30,7 @@ from tallystick.kernels.lanczos import KERNEL_NAME, target_size
 from tallystick.kernels.raster import Raster
 from tallystick.ledger import payloads as say
 from tallystick.ledger.records import Account, Node, View, account_key, node_key
-from tallystick.ledger.settlement import exposure, quote
+from tallystick.ledger.settlement import Quote, exposure, quote
 from tallystick.ledger.transactions import Draft
 from tallystick.node.identity import HOME_ACCOUNT, Identity
 from tallystick.primitives.digests import field_commitment, sha256
@@ -84,7 +84,7 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers; ``dishonest`` of them forge, in demonstrations and tests. ``remote`` workers are recruited when the order
     is written, at least ``workers_least`` of them; ``account`` names the buyer, ``price_max`` the wei that may be
     locked, empty for any price. With ``audit_least`` the audit rate is raised to what deters where the asked one does
-    not.
+    not. ``requester`` is the key in hex of a buyer that signs for itself, empty where this home signs for its account.
     """
 
     job_id: str
@@ -108,6 +108,7 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_max: str = ""
     workers_least: int = 1
     audit_least: bool = False
+    requester: str = ""
 
     @property
     def local(self) -> bool:
@@ -133,7 +134,39 @@ def make_spec(
     chain_id: str,
     now: int,
 ) -> JobSpec:
-    """Write the order for an upscale by the workers of a pool.
+    """Write the order as the home that takes it does: its salt hides the input, its keys are its custodial buyers'.
+
+    Raises:
+        UsageError: scale, block side or size cannot be ordered.
+        PolicyError: copies cannot be kept apart, or the audits do not deter.
+    """
+    buyer = wish.requester or identity.account(wish.account).public.hex()
+    hidden = hide_input(wish.job_id, identity.salt("input", wish.job_id, attempt), input_digest)
+    order = write_spec(wish, attempt, raster, hidden, buyer, pool, chain_id=chain_id, now=now)
+    check_order(order)
+    return order
+
+
+def hide_input(job_id: str, salt: bytes, digest: bytes) -> str:
+    """Return the salted commitment to the digest of an input raster, in hex."""
+    return field_commitment(sha256(job_id.encode()), "input", salt, digest).hex()
+
+
+def write_spec(
+    wish: Wish,
+    attempt: int,
+    raster: Raster,
+    hidden: str,
+    buyer: str,
+    pool: tuple[Seat, ...],
+    *,
+    chain_id: str,
+    now: int,
+) -> JobSpec:
+    """Write the order for an upscale by the workers of a pool, for a buyer by its key in hex.
+
+    ``hidden`` is the commitment to the input. Both sides of an order write it: the one that offers it, and the one that
+    holds the offer against its form.
 
     Raises:
         UsageError: scale, block side or size cannot be ordered.
@@ -143,13 +176,12 @@ def make_spec(
     blocks = -(-width // wish.block) * -(-height // wish.block)
     block_price = -(-WEI_PER_PIXEL * width * height // blocks)
     referee_price = -(-block_price * 10 // 12)
-    salt = identity.salt("input", wish.job_id, attempt)
     spec = JobSpec(
         version=1,
         chain_id=chain_id,
         job_id=wish.job_id,
         attempt=attempt,
-        requester=identity.account(wish.account).public.hex(),
+        requester=buyer,
         task_type=TaskType.IMAGE_UPSCALING,
         task=Upscale(
             kernel=KERNEL_NAME,
@@ -161,7 +193,7 @@ def make_spec(
             channels=raster.channels,
             depth=raster.depth,
         ),
-        input=field_commitment(sha256(wish.job_id.encode()), "input", salt, input_digest).hex(),
+        input=hidden,
         grid=Grid(wish.block, BLOCKS_PER_MICROJOB, MICROJOBS_PER_MACROJOB),
         pool=pool,
         policy=VerificationPolicy(
@@ -182,10 +214,7 @@ def make_spec(
         simulated=wish.simulated,
     )
     order = _with_stakes(msgspec.structs.replace(spec, labels=_labels(wish, spec, layout(spec))), referee_price)
-    if wish.audit_least:
-        order = _deterring(order)
-    check_order(order)
-    return order
+    return _deterring(order) if wish.audit_least else order
 
 
 def _deterring(spec: JobSpec) -> JobSpec:
@@ -239,8 +268,8 @@ def _operators(pool: tuple[Seat, ...]) -> int:
 
 
 def _labels(wish: Wish, spec: JobSpec, counts: Layout) -> tuple[str, ...]:
-    """Say what this order cannot promise: this home holds the buyer's key, and perhaps the workers' as well."""
-    labels = {INDEPENDENCE_NONE}
+    """Say what this order cannot promise: whose keys are in one hand, and what the copies or audits lack."""
+    labels = set() if wish.requester else {INDEPENDENCE_NONE}
     if spec.operators == 1:
         labels.add(NO_DETERRENCE)
         if counts.copies:
@@ -250,6 +279,16 @@ def _labels(wish: Wish, spec: JobSpec, counts: Layout) -> tuple[str, ...]:
     if wish.simulated:
         labels.add("simulated: true")
     return tuple(sorted(labels))
+
+
+def check_price(price: Quote, most: int | None) -> None:
+    """Check a price against the most that the buyer allows, in wei.
+
+    Raises:
+        PriceError: it is higher.
+    """
+    if most is not None and price.total > most:
+        raise PriceError(f"the order locks {price.total} wei, --max-price allows {most}: nothing was locked")
 
 
 def preparations(spec: JobSpec, wish: Wish, identity: Identity, view: View) -> tuple[Draft, ...]:

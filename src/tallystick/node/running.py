@@ -16,7 +16,18 @@ from tallystick.ledger.payloads import JobSettled, MicroJobReassigned, Payload
 from tallystick.ledger.transactions import Draft
 from tallystick.node import coordinator as say
 from tallystick.node.book import Book
-from tallystick.node.crew import Broken, Delivered, Fact, Gone, Refereed, Revealed, Rooted, Unanswered, Worked
+from tallystick.node.crew import (
+    Broken,
+    BuyerSpoke,
+    Delivered,
+    Fact,
+    Gone,
+    Refereed,
+    Revealed,
+    Rooted,
+    Unanswered,
+    Worked,
+)
 from tallystick.node.deliveries import delivery_key, openings_key, spell_delivery, spell_openings
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.sequencer import Accepted, Block, Outcome, Submission
@@ -116,6 +127,8 @@ class JobRun:
                 self._tell(say.HolderLost(index, seats))
             case Unanswered(microjob=index):
                 self._tell(say.RootLost(index))
+            case BuyerSpoke(secret=secret):
+                self._tell(say.BuyerRevealed(secret))
 
     def _rooted(self, index: int) -> None:
         spec = self.coordinator.spec

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Protocol
 
 from tallystick.commitment import Opening, Output, assign_commitment, buyer_commitment
-from tallystick.errors import CommitmentError, DeadlineError, IncompleteError, PriceError, RuleError, UsageError
+from tallystick.errors import (
+    CommitmentError,
+    DeadlineError,
+    IncompleteError,
+    RuleError,
+    UsageError,
+)
 from tallystick.job import JobSpec, Seat, spec_digest
 from tallystick.kernels.raster import raster_digest
 from tallystick.ledger import payloads as say
@@ -36,11 +40,12 @@ from tallystick.node.deliveries import (
 )
 from tallystick.node.delivery import Delivered, assemble, bundle_path, claim, publish
 from tallystick.node.identity import Identity
-from tallystick.node.ordering import Wish, local_pool, make_spec, order_drafts, preparations
+from tallystick.node.ordering import Wish, check_price, local_pool, make_spec, order_drafts, preparations
+from tallystick.node.own_orders import NEVER_SIGNED, OwnOrders
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.running import JobRun
 from tallystick.node.sequencer import Submission
-from tallystick.node.team import Bench, LocalTeam, Team
+from tallystick.node.team import Bench, LocalTeam, Staff, Team
 from tallystick.node.wishes import Wishes
 from tallystick.node.worker import Laborer
 from tallystick.primitives.digests import field_commitment, sha256
@@ -48,18 +53,6 @@ from tallystick.slicing import layout
 
 Hire = Callable[[Wish, int], Laborer]
 """Returns the worker of a seat of this home; the composition root decides who is honest."""
-
-
-class Staff(Protocol):
-    """Workers that are not this home's own."""
-
-    def recruit(self, wish: Wish, without: AbstractSet[str]) -> tuple[Seat, ...]:
-        """Return the pool of an order, leaving some workers out by their keys (UnmatchedError: too few are here)."""
-        ...
-
-    def team(self, bench: Bench, wish: Wish) -> Team:
-        """Return the team of an attempt whose order stands."""
-        ...
 
 
 ATTEMPTS_MAX = 5
@@ -94,6 +87,7 @@ class Node:
         self.book, self.ports, self.identity, self._hire = book, ports, identity, hire
         self._gather, self.staff = gather, staff
         self.wishes = Wishes(ports.store)
+        self.own = OwnOrders(book, ports.store, ports.clock, identity)
         self._ordering = threading.Lock()
 
     def offer(self, wish: Wish, data: bytes) -> Offer:
@@ -123,7 +117,7 @@ class Node:
         Raises:
             PriceError: it costs more than the buyer's maximum; nothing was locked.
         """
-        _check_price(offer, price_max)
+        check_price(offer.price, price_max)
         self.keep(offer.wish, data)
         self._lock_first(offer)
 
@@ -158,10 +152,10 @@ class Node:
         self.book.must(Submission(order_drafts(spec, buyer, commitments, self.ports.clock.now())))
 
     def _secrets(self, spec: JobSpec) -> Secrets:
-        """Return both secrets of an attempt: here both parties are one home, and the order's label says so."""
+        """Return both secrets of an attempt; where both parties are one home the order's label says so."""
         return Secrets(
             assign=self.identity.job_secret("assign", spec.job_id, spec.attempt),
-            buyer=self.identity.job_secret("buyer", spec.job_id, spec.attempt),
+            buyer=self.own.secret(self.wishes.get(spec.job_id), spec),
         )
 
     def run(self, job_id: str, picture: Picture | None = None) -> str:
@@ -225,8 +219,17 @@ class Node:
                 offer = self._offer(wish, attempt, picture)
             else:
                 offer = self._recruited(self.staff, wish, attempt, picture)
-                _check_price(offer, int(wish.price_max) if wish.price_max else None)
+                check_price(offer.price, int(wish.price_max) if wish.price_max else None)
+            if wish.requester:
+                self._offer_own(wish, offer.spec)
             (self._lock_first if attempt == 1 and wish.local else self._lock)(offer)
+
+    def _offer_own(self, wish: Wish, spec: JobSpec) -> None:
+        """Leave an order to its buyer's signature (UnsignedError), or give up what was not signed for long."""
+        self.own.lay(wish, spec, served=self.staff is not None)
+        self.forget(spec.job_id)
+        self.wishes.give_up(spec.job_id, NEVER_SIGNED)
+        raise RuleError(NEVER_SIGNED)
 
     def _recruited(self, staff: Staff, wish: Wish, attempt: int, picture: Picture) -> Offer:
         """Write the order for workers who have the bond that it puts at stake."""
@@ -248,6 +251,8 @@ class Node:
             coordinator = self.coordinator(wish.job_id, job)
             held = picture or self._picture(wish.job_id)
             run = JobRun(self.book, self.ports, coordinator, held, self.team(wish, coordinator, held))
+            # From here on the team hears the buyer; what it said just before is in the store.
+            coordinator.secrets = self._secrets(coordinator.spec)
             self._deliver(wish, run, run.to_delivery())
         self._finish(wish)
 
@@ -275,6 +280,7 @@ class Node:
             secrets=self._secrets(order.spec),
             header=self.book.header(order.height),
             payees=self.book.payees([seat.worker for seat in order.spec.pool]),
+            promise=bytes.fromhex(order.buyer_commitment),
             phase=job.phase,
             started=closing.started if closing else 0,
             closing=self.book.header(closing.height) if closing and closed else b"",
@@ -385,12 +391,7 @@ class Node:
         for path in (self.ports.scratch_path(job_id), self.ports.input_path(job_id)):
             self.ports.desk.remove(path)
         opened = (*store.private_keys(openings_prefix(job_id)), *store.private_keys(advance_prefix(job_id)))
-        store.put_private([(key, None) for key in (*deliveries, *opened)])
-
-
-def _check_price(offer: Offer, price_max: int | None) -> None:
-    if price_max is not None and offer.price.total > price_max:
-        raise PriceError(f"the order locks {offer.price.total} wei, --max-price allows {price_max}: nothing was locked")
+        store.put_private([(key, None) for key in (*deliveries, *opened, *self.own.keys(job_id))])
 
 
 def _fetcher(run: JobRun, delivery: Deliver) -> Callable[[int], bytes]:

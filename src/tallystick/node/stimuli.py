@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tallystick.commitment import Commitment, Opening, Output
 from tallystick.ledger import payloads
@@ -79,11 +79,18 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class BuyerRevealed:
+    """The buyer said its secret, after the uploads closed."""
+
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed."""
 
 
-Stimulus = Logged | Refused | RootPosted | RootLost | HolderLost | Arrived | Opened | Recomputed | Tick
+Stimulus = Logged | Refused | RootPosted | RootLost | HolderLost | Arrived | Opened | Recomputed | BuyerRevealed | Tick
 
 
 @dataclass(frozen=True, slots=True)

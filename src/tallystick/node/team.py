@@ -7,17 +7,19 @@ stop the job; what it raises is its own failure, unless the code or the failure 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from tallystick.commitment import Opening
 from tallystick.errors import MalformedError
-from tallystick.job import JobSpec
+from tallystick.job import JobSpec, Seat
 from tallystick.kernels.lanczos import Region
 from tallystick.kernels.raster import Samples
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.node.crew import Act, Crew, Fact, Refereed, Revealed, Unanswered, Worked
+from tallystick.node.ordering import Wish
 from tallystick.node.ports import Ports
 from tallystick.node.worker import Assignment, Laborer, Posted, Worker
 from tallystick.primitives import canonical
@@ -68,6 +70,18 @@ class Team(Protocol):
 
     def close(self) -> None:
         """Return when nothing runs any more; pieces that are out are called back."""
+        ...
+
+
+class Staff(Protocol):
+    """Workers that are not this home's own."""
+
+    def recruit(self, wish: Wish, without: AbstractSet[str]) -> tuple[Seat, ...]:
+        """Return the pool of an order, leaving some workers out by their keys (UnmatchedError: too few are here)."""
+        ...
+
+    def team(self, bench: Bench, wish: Wish) -> Team:
+        """Return the team of an attempt whose order stands."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from tallystick.slicing import layout
 MINUTES_MAX: Final = 7 * 24 * 60
 DEFAULT_MINUTES: Final = 30
 
+EntryText = Annotated[str, msgspec.Meta(min_length=2, max_length=65_535)]
 NameText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 FileName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_@][A-Za-z0-9_@. +-]{0,119}\Z")]
 
@@ -28,7 +29,9 @@ class OrderForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An order as a buyer writes it: the SHA-256 of an uploaded picture, and what is to be done with it.
 
     Up to ``workers`` workers share it, at least ``workers_least``; rates are parts per million, None for the usual
-    ones; ``price_max`` is in wei; ``minutes`` is how long workers have, from the moment the price is locked.
+    ones; ``price_max`` is in wei; ``minutes`` is how long workers have, from the moment the price is locked. With
+    ``own_key`` the buyer signs the order with the key that signs its requests; false has the node sign for the account;
+    null is true for whoever has such a key.
     """
 
     input: DigestHex
@@ -44,6 +47,7 @@ class OrderForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_blocks: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
     price_max: WeiText | None = None
     minutes: Annotated[int, msgspec.Meta(ge=1, le=MINUTES_MAX)] = DEFAULT_MINUTES
+    own_key: bool | None = None
 
 
 class PriceView(msgspec.Struct, frozen=True):
@@ -78,8 +82,47 @@ class JobState(Enum):
     CANCELLED = "cancelled"
 
 
+class BuyerStep(Enum):
+    """What a node asks of a buyer that signs for itself: the signed order, or its secret."""
+
+    ORDER = "order"
+    SECRET = "secret"  # noqa: S105 - the word for it
+
+
+class OfferView(msgspec.Struct, frozen=True):
+    """An order that waits for its buyer's signature: payloads of EscrowLocked (at ``nonce``) and JobSubmitted.
+
+    ``order`` has 64 zeros where the buyer's commitment belongs; ``input_salt`` opens the commitment to the input.
+    """
+
+    job_id: str
+    attempt: int
+    chain_id: str
+    nonce: int
+    escrow: dict[str, Any]
+    order: dict[str, Any]
+    input_salt: str
+
+
+class SignedOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The two entries of an order, as the exact text that was signed."""
+
+    escrow: EntryText
+    order: EntryText
+
+
+class SecretForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The buyer's secret, 32 bytes in hex."""
+
+    secret: DigestHex
+
+
 class JobView(msgspec.Struct, frozen=True):
-    """One order. ``waiting`` says what it waits for or why it ended without a result; amounts are wei."""
+    """One order. ``waiting`` says what it waits for or why it ended without a result; amounts are wei.
+
+    ``requester`` is the key of a buyer that signs for itself, null where the node signs for the account; ``wanted`` is
+    what that buyer is asked for now.
+    """
 
     job_id: str
     account: str
@@ -98,6 +141,8 @@ class JobView(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     waiting: str
     simulated: bool
+    requester: str | None = None
+    wanted: BuyerStep | None = None
 
 
 def price_view(spec: JobSpec, price: Quote) -> PriceView:

@@ -38,6 +38,7 @@ class Tag(StrEnum):
     OPERATOR = "tallystick/operator/v1\n"  # digest that names a worker's operator
     ASSIGN_SECRET = "tallystick/assign-secret/v1\n"  # noqa: S105 - commitment to the coordinator's secret
     BUYER_SECRET = "tallystick/buyer-secret/v1\n"  # noqa: S105 - commitment to the buyer's secret
+    BUYER_SEED = "tallystick/buyer-seed/v1\n"  # that secret, derived from the key of a buyer that signs for itself
     ASSIGN = "tallystick/assign/v1\n"  # rho, the seed of the assignment
     HIDDEN = "tallystick/hidden/v1\n"  # seed of the hidden placement
     DUPLICATES = "tallystick/duplicates/v1\n"  # draw of the blocks that get a copy

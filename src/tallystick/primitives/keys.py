@@ -13,7 +13,7 @@ from coincurve import PrivateKey, PublicKey
 
 from tallystick.errors import MalformedError, SignatureError
 from tallystick.primitives.bech32 import decode_address, encode_address
-from tallystick.primitives.digests import sha256
+from tallystick.primitives.digests import Tag, hmac_sha256, sha256
 
 SECRET_SIZE: Final = 32
 PUBLIC_SIZE: Final = 33
@@ -53,6 +53,10 @@ class SigningKey:
     def sign_recoverable(self, digest: bytes) -> bytes:
         """Sign a 32-byte digest: 65 bytes r | s | parity, low s, from which ``recover`` finds the key."""
         return self._secret.sign_recoverable(digest, hasher=None)
+
+    def secret_for(self, tag: Tag, *parts: bytes) -> bytes:
+        """Return 32 bytes that only this key's holder can derive: HMAC-SHA256 of a tag and parts under the secret."""
+        return hmac_sha256(self._secret.secret, tag.prefix, *parts)
 
     def __repr__(self) -> str:
         """Show the address, never the secret."""
