@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # `ci` derives its examples from the test itself, so two runs of one commit ask the same questions. No deadline: a
@@ -17,3 +19,11 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 # tests of an interrupt would then wait for an answer that cannot come.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+@pytest.fixture(autouse=True)
+def _recursion_limit() -> None:
+    """Python's own, as the product has it: py_ecc, which a judge brings along, raises it where it is imported."""
+    sys.setrecursionlimit(RECURSION_LIMIT)

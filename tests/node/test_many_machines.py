@@ -6,6 +6,7 @@ Knows: real processes on loopback. Refuses to know: anything simulated.
 from __future__ import annotations
 
 import io
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,11 @@ def encoded(samples: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def submit(client: Client, samples: np.ndarray) -> JobView:
+    """Order one picture."""
+    return client.submit(encoded(samples), block=16, workers=4, minutes=2, output_name="big.png")
+
+
 def wait(url: str, enough: Callable[[list[JobView]], bool], seconds: float = 240) -> list[JobView]:
     """Wait until the jobs of the node are as wanted."""
     until = time.monotonic() + seconds
@@ -70,12 +76,12 @@ def test_fifty_jobs_survive_the_death_of_workers_and_of_the_node(tmp_path: Path)
                 while sum(each.bond_wei not in {None, "0"} for each in client.workers()) < WORKERS:
                     assert time.monotonic() < until, [worker.log.read_text() for worker in workers]
                     time.sleep(0.2)
-                jobs = [
-                    client.submit(encoded(each), block=16, workers=4, minutes=2, output_name=f"{i}.png")
-                    for i, each in enumerate(pictures)
-                ]
-            wait(url, lambda views: done(views) >= JOBS // 6)
-            dead = {str(worker.said()[0]["payout"]) for worker in workers[:KILLED]}
+                jobs = [submit(client, each) for each in pictures[: JOBS // 2]]
+                wait(url, lambda views: done(views) >= JOBS // 6)
+                dead = {str(worker.said()[0]["payout"]) for worker in workers[:KILLED]}
+                for worker in workers[:KILLED]:
+                    worker.process.send_signal(signal.SIGSTOP)  # what it has and what it gets now stays with it
+                jobs += [submit(client, each) for each in pictures[JOBS // 2 :]]
             for worker in workers[:KILLED]:
                 worker.kill()
             node.kill()

@@ -74,7 +74,7 @@ def http(body: bytes, head: bytes = b"200 OK\r\n") -> Callable[[socket.socket], 
 def drip(piece: bytes, before: bytes = b"") -> Callable[[socket.socket], None]:
     def talk(line: socket.socket) -> None:
         line.sendall(before)
-        for _ in range(200):
+        for _ in range(1000):
             line.sendall(piece)
             time.sleep(0.05)
 
@@ -88,7 +88,7 @@ def endless(line: socket.socket) -> None:
 
 
 def silent(line: socket.socket) -> None:
-    line.settimeout(1.5)
+    line.settimeout(50)
     line.recv(1)
 
 
@@ -124,7 +124,7 @@ def test_a_bad_line_is_named_in_time_and_keeps_the_key(talk: Callable[[socket.so
         started = time.monotonic()
         with pytest.raises(ChainError, match=named) as caught:
             JsonRpc(url, deadline_s=0.4).call("eth_blockNumber")
-        assert time.monotonic() - started < 1.9
+        assert time.monotonic() - started < 20  # the slow ones would go on for fifty seconds
     assert "secret-key" not in str(caught.value)
     assert not isinstance(caught.value, ChainRefusedError)
 
