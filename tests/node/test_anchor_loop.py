@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tallystick.adapters.local import SystemClock
-from tallystick.errors import StoreError
+from tallystick.errors import ConflictError, StoreError, UsageError
 from tallystick.node.anchor_loop import AnchorLoop
 from tallystick.node.anchor_outbox import Drawer, Target
 from tallystick.node.anchor_policy import parse
@@ -22,7 +22,7 @@ from tallystick.node.sequencer import Submission
 from tallystick.node.solo import SoloEngine
 from tallystick.simulation.disk import Disk, SimulatedStore, SimulatedTiles
 from tallystick.simulation.world import START
-from tests.anchor_world import IDENTITY, NAME, RECORDER, ScriptedChain, payment
+from tests.anchor_world import CONTRACT, IDENTITY, NAME, RECORDER, ScriptedChain, payment
 
 
 class Running:
@@ -131,6 +131,59 @@ def test_another_chain_is_taken_up_while_it_runs(running: Running) -> None:
     running.wait(lambda: running.anchors() == 1)
     running.wait(lambda: running.loop.status.chain == "eip155:1")
     assert first.seen() == []
+
+
+def test_what_is_asked_while_one_is_under_way_comes_after_it(running: Running) -> None:
+    running.chain.automine = False
+    running.grow()
+    assert running.loop.ask().asked
+    running.wait(lambda: running.loop.status.size is not None)
+    running.wait(lambda: not running.loop.status.asked)
+    running.grow()
+    assert running.loop.ask().asked
+    running.wait(lambda: len(running.chain.pool) == 1)
+    assert running.loop.status.asked
+    running.chain.mine()
+    running.wait(lambda: running.anchors() == 1 and len(running.chain.pool) == 1)
+    running.chain.mine()
+    running.wait(lambda: len(running.book.engine.index.anchors) == 2)
+    running.wait(lambda: not running.loop.status.asked and running.loop.status.size is None)
+    assert running.loop.status.waiting == 0
+
+
+def test_what_was_asked_and_failed_is_answered_with_the_reason(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing: Any = StoreError("the disk is full")
+
+    def turn(**_asked: bool) -> int | None:
+        raise failing
+
+    monkeypatch.setattr(running.anchoring, "turn", turn)
+    assert running.loop.ask().asked
+    running.wait(lambda: not running.loop.status.asked)
+    assert running.loop.status.error == "the disk is full"
+
+
+def test_a_chain_is_not_left_while_an_anchor_is_on_its_way_there(running: Running) -> None:
+    running.chain.automine = False
+    running.grow()
+    running.loop.ask()
+    running.wait(lambda: running.loop.status.size is not None)
+    with pytest.raises(ConflictError, match=f"on its way to {CONTRACT} on {NAME}"):
+        running.loop.set_target(Target(rpc="http://one.example", chain="eip155:1"))
+    running.loop.set_target(Target(rpc="http://another.example", chain=NAME, contract=CONTRACT))
+    assert running.drawer.target().rpc == "http://another.example"
+    running.wait(lambda: len(running.chain.pool) == 1)
+    running.chain.mine()
+    running.wait(lambda: running.anchors() == 1)
+
+
+@pytest.mark.parametrize("target", [Target(chain=NAME), Target(contract=CONTRACT)])
+def test_a_chain_without_a_url_is_none(running: Running, target: Target) -> None:
+    with pytest.raises(UsageError, match="needs rpc"):
+        running.loop.set_target(target)
+    assert running.drawer.target() == Target()
 
 
 def test_it_ends_in_less_than_a_second_even_while_a_chain_hangs() -> None:

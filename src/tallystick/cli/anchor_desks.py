@@ -96,16 +96,12 @@ def reading_desk() -> Iterator[Desk]:
 
 @contextmanager
 def _at_node(path: Path, standing: Standing) -> Iterator[tuple[Desk, Identity]]:
-    from tallystick.adapters.sqlite import SqliteStore
     from tallystick.client.connected import Client
     from tallystick.node.identity import Identity
 
     identity = Identity(load_master(path)[0])
-    with (
-        closing(SqliteStore(path / LEDGER_FILE, read_only=True)) as store,
-        Client(standing.url, key=identity.coordinator(), verify=standing.certificate) as client,
-    ):
-        yield AtNode(client, drawer_of(store)), identity
+    with Client(standing.url, key=identity.coordinator(), verify=standing.certificate) as client:
+        yield AtNode(client, path / LEDGER_FILE), identity
 
 
 def drawer_of(store: Store) -> Drawer:
@@ -154,9 +150,9 @@ class InHome:
 class AtNode:
     """The anchors of a home that a node serves."""
 
-    def __init__(self, client: Client, drawer: Drawer) -> None:
-        """Ask a node; its home is only read."""
-        self._client, self._drawer = client, drawer
+    def __init__(self, client: Client, ledger: Path) -> None:
+        """Ask a node; its home's ledger file is read for what the node does not say."""
+        self._client, self._ledger = client, ledger
 
     def status(self) -> Status:
         """See ``Turns.status``."""
@@ -170,8 +166,11 @@ class AtNode:
         return POLL_MS
 
     def target(self) -> Target:
-        """See ``Desk.target``."""
-        return self._drawer.target()
+        """See ``Desk.target``; a reader sees one moment only, so each look is a new one."""
+        from tallystick.adapters.sqlite import SqliteStore
+
+        with closing(SqliteStore(self._ledger, read_only=True)) as store:
+            return drawer_of(store).target()
 
     def set_target(self, target: Target) -> None:
         """Tell the node, and wait until it has taken the chain up."""
