@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -13,6 +13,7 @@ from litestar.params import SkipValidation
 from tallystick.api.callers import Door
 from tallystick.api.guard import Caller
 from tallystick.api.lines import Lines
+from tallystick.api.lobby import Lobby
 from tallystick.api.logs import Journal
 from tallystick.api.meters import Gauges, Meters
 from tallystick.api.promises import Promises
@@ -43,6 +44,8 @@ class House:
     uploads: Hands
     promises: Promises
     decoding: asyncio.Semaphore
+    lobby: Lobby = field(default_factory=Lobby)
+    """Where workers wait before they say hello."""
     streams: int = 0
     """How many event streams are open."""
     ready_until: int = 0

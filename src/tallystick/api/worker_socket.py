@@ -28,7 +28,6 @@ from tallystick.node.floor import Piece
 from tallystick.node.pieces import Out
 from tallystick.primitives.keys import address_of, check_signature
 
-HELLO_SECONDS: Final = 10.0
 QUEUE_MAX: Final = 512
 """Messages that wait for a slow worker; one more and its line is closed."""
 IDLE_WORDS: Final = 400
@@ -176,7 +175,7 @@ async def _greet(socket: WebSocket[Any, Any, Any], house: House) -> wire.Hello |
     nonce = house.entropy.token(32).hex()
     chain_id = house.book.engine.parameters.chain_id
     await socket.send_text(wire.spell(wire.Auth(wire.PROTOCOL, chain_id, nonce)))
-    async with asyncio.timeout(HELLO_SECONDS):
+    async with house.lobby.waiting():
         frame = await house.lines.unless_closing(_receive(socket))
     if frame is None:
         return None
