@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,7 +24,12 @@ from cryptography.x509.oid import NameOID
 
 from tallystick import Client
 from tallystick.adapters.pillow import decode_image
+from tallystick.cli.asking import Words, ask
+from tallystick.cli.far_submit import _form
+from tallystick.cli.words import hidden_words
+from tallystick.client import calls
 from tallystick.errors import AccessError, NodeError, UnreachableError
+from tallystick.ledger.payloads import JobSubmitted
 from tallystick.node.views import JobState
 from tests.cli.runs import picture, tally
 from tests.node_process import NodeProcess, environment, serving, start
@@ -180,6 +185,39 @@ def test_a_job_that_nobody_knows_and_a_node_that_is_not_there(town: Town, tmp_pa
     tally("watch", "up-nothing", "--node", town.url, cwd=tmp_path).refused(2, "there is no job up-nothing")
     tally("watch", "up-nothing", cwd=tmp_path).refused(2, "no node runs in")
     tally("jobs", "--node", "ftp://x", cwd=tmp_path).refused(2, "no address of a node")
+
+
+def test_minutes_and_the_least_of_workers_reach_the_order(town: Town) -> None:
+    source = picture(town.folder / "timed.png")
+    order = ("submit", "upscale", source, *SMALL, "--node", town.url, "--json")
+    done = tally(*order, "--minutes", "7", "--workers-least", "3", cwd=town.folder)
+    assert done.code == 0, done
+    with Client(town.url) as client:
+        payloads = [each.payload for each in client.run(calls.entries(done.json["jobId"]))]
+    submitted = next(each for each in payloads if isinstance(each, JobSubmitted))
+    assert abs(submitted.spec.deadlines.commit - submitted.occurred_at - 7 * 60_000) < 30_000
+    assert len(submitted.spec.pool) == 3
+    tally(*order, "--workers-least", "4", cwd=town.folder).refused(2, "is more than --workers 3")
+    tally(*order, "--minutes", "0", cwd=town.folder).refused(2, "greater than or equal to 1")
+
+
+def test_what_is_typed_of_a_nodes_workers_is_in_the_form(tmp_path: Path) -> None:
+    plain = Words(picture(tmp_path / "p.png"), "2", None, 5, 16, "spread", None, None, None)
+    asked = ask(plain, 0)
+    assert (_form(asked, plain).minutes, _form(asked, plain).workers_least) == (30, 1)
+    typed = _form(asked, replace(plain, minutes=7, workers_least=4))
+    assert (typed.minutes, typed.workers_least, typed.workers) == (7, 4, 5)
+
+
+def test_a_hidden_order_is_warned_about_in_the_same_words(town: Town) -> None:
+    source = picture(town.folder / "hidden.png", 90, 70)
+    with Client(town.url) as client:
+        price = client.quote(source, block=16, placement="hidden")
+    assert price.operators == 3
+    order = ("submit", "upscale", source, *SMALL, "--placement", "hidden", "--node", town.url)
+    done = tally(*order, "--max-price", "0.000000001", cwd=town.folder, COLUMNS="2000")
+    done.refused(1, "--max-price allows")
+    assert hidden_words(price.microjob_blocks, one_operator=False) in done.err
 
 
 def test_a_token_of_a_stranger_is_refused_with_the_nodes_words(town: Town) -> None:

@@ -220,6 +220,8 @@ def test_a_hostile_input_is_one_line_and_locks_nothing(data: bytes, words: str, 
         ("p.png --block 7", "--block"),
         ("p.png --block 4097", "--block"),
         ("p.png --colour", "No such option"),
+        ("p.png --minutes 5", "--minutes is about the workers of a node"),
+        ("p.png --workers-least 1", "--workers-least is about the workers of a node"),
     ],
 )
 def test_wrong_usage_is_one_line_and_makes_nothing(words: str, said: str, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ BLOCK = re.compile(
 )
 RUN, BESIDE = "<!-- run -->", "<!-- run, each in its own terminal -->"
 MARK = re.compile(rf"{RUN}|{BESIDE}|<!-- not run: \S.* -->")
+PORT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0|localhost):(\d+)")
 EXITS = re.compile(r"\s+# exits (\d+)$")
 
 
@@ -240,6 +241,17 @@ def test_the_commands_do_what_the_document_says(document: Path, tmp_path: Path) 
         reader.leave()
     finally:
         reader.drop()
+
+
+def test_each_document_has_ports_of_its_own() -> None:
+    """Where a machine gives no network of one's own, documents that run at one time must not meet; 7053 is README's."""
+    owners: dict[str, set[str]] = {}
+    for document in DOCUMENTS:
+        run = [block for block in blocks(document.read_text(encoding="utf-8")) if block.mark in {RUN, BESIDE}]
+        for port in {port for block in run for port in PORT.findall(block.body)}:
+            owners.setdefault(port, set()).add(document.name)
+    assert owners["7053"] == {"README.md"}
+    assert {port: names for port, names in owners.items() if len(names) > 1} == {}
 
 
 def test_marks_and_bodies_are_read() -> None:

@@ -91,7 +91,9 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The PNG to write; default: NAME@2x.png beside INPUT.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=128, metavar="N", help="How many local workers.")] = 3,
+    workers: Annotated[
+        int, typer.Option(min=1, max=128, metavar="N", help="How many workers; at a node up to so many.")
+    ] = 3,
     block: Annotated[int, typer.Option(min=8, max=4096, metavar="PIXELS", help="The side of a block.")] = 256,
     placement: Annotated[str, typer.Option(metavar="HOW", help="Where copies go: spread or hidden.")] = "spread",
     duplicates: Annotated[
@@ -108,6 +110,13 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
         bool,
         typer.Option("--own-key", help="Sign the order with this home's key; else the node signs for its account."),
     ] = False,
+    minutes: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_080, metavar="N", help="How long workers of a node have; default 30."),
+    ] = None,
+    workers_least: Annotated[
+        int | None, typer.Option(min=1, max=128, metavar="N", help="Wait at a node until so many fit; default 1.")
+    ] = None,
     node: Node = None,
     token: Token = None,
     tls_ca: TlsCa = None,
@@ -123,7 +132,8 @@ def upscale(  # noqa: PLR0917 - typer calls by name; the order is that of the he
     from tallystick.cli.far_submit import upscale as order_far
     from tallystick.cli.submit import upscale as order
 
-    words = Words(input_, scale, out, workers, block, placement, duplicates, audit_rate, max_price, own_key)
+    at_node = (own_key, minutes, workers_least)
+    words = Words(input_, scale, out, workers, block, placement, duplicates, audit_rate, max_price, *at_node)
     far = Named(node, token, tls_ca).find()
     code = order(words, yes=yes, as_json=as_json) if far is None else order_far(words, far, yes=yes, as_json=as_json)
     raise typer.Exit(code)

@@ -54,6 +54,10 @@ class Words:
     max_price: str | None
     own_key: bool = False
     """Whether this home's own key signs an order at a node elsewhere."""
+    minutes: int | None = None
+    """How long workers of a node have."""
+    workers_least: int | None = None
+    """How many workers must fit before a node begins."""
 
 
 def ask(words: Words, created: int) -> Asked:

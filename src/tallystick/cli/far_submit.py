@@ -22,8 +22,9 @@ from tallystick.cli.far import Far
 from tallystick.cli.following import follow
 from tallystick.cli.lifecycle import Lifecycle
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import command, count, cpc, near, share
+from tallystick.cli.words import command, count, cpc, hidden_words, near, share
 from tallystick.errors import NodeError, UsageError
+from tallystick.job import Placement
 from tallystick.node.delivery import bundle_path, sidecar_path
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ def upscale(words: Words, far: Far, *, yes: bool, as_json: bool) -> int:
 
     if words.own_key and (far.own or far.token):
         raise UsageError("--own-key signs by this home's key: at a node of another home, and without a token")
+    if words.workers_least is not None and words.workers_least > words.workers:
+        raise UsageError(f"--workers-least {words.workers_least} is more than --workers {words.workers}")
     asked = ask(words, SystemClock().now())
     screen = Screen(as_json=as_json)
     life = Lifecycle(screen, output=asked.wish.output_path)
     with far.client(decode_image) as node:
-        form = _form(asked, own_key=words.own_key)
+        form = _form(asked, words)
         with _uploaded(node, asked, screen):
             price = node.run(calls.price(form))
             _show_order(screen, far, asked, price, own_key=words.own_key)
@@ -96,10 +99,10 @@ def _order(node: Client, form: OrderForm, asked: Asked, price: PriceView) -> Job
     return view
 
 
-def _form(asked: Asked, *, own_key: bool) -> OrderForm:
+def _form(asked: Asked, words: Words) -> OrderForm:
     """Return the order as a node takes it; a name that it would not take stays at home."""
     from tallystick.node.ordering import DEFAULT_AUDIT
-    from tallystick.node.views import OrderForm
+    from tallystick.node.views import DEFAULT_MINUTES, OrderForm
 
     wish, name = asked.wish, Path(asked.wish.output_path).name
     return OrderForm(
@@ -113,7 +116,9 @@ def _form(asked: Asked, *, own_key: bool) -> OrderForm:
         duplicates=wish.duplicates,
         audit=None if wish.audit == DEFAULT_AUDIT else wish.audit,
         price_max=None if asked.price_max is None else str(asked.price_max),
-        own_key=own_key,
+        minutes=words.minutes or DEFAULT_MINUTES,
+        workers_least=words.workers_least or 1,
+        own_key=words.own_key,
     )
 
 
@@ -127,18 +132,20 @@ def _show_order(screen: Screen, far: Far, asked: Asked, price: PriceView, *, own
     audits = f"audits at {share(price.audit_rate)} (at most {count(price.audited_blocks, 'block')})"
     output = asked.wish.output_path
     replaced = " (replaces the file there)" if Path(output).exists() else ""
-    screen.pairs(
-        [
-            ("Order", f"{asked.wish.input_name}, {kind}, {pixels}"),
-            ("Work", f"{count(price.blocks, 'block')} in {count(price.microjobs, 'micro job')} for {hands}"),
-            ("Law", f"bits must be equal; {count(price.copies, 'copy', 'copies')}; {audits}"),
-            ("Price", f"{cpc(int(price.total))} at most = {spelled}; unused wei return"),
-            ("Node", far.url + (", which runs in this home" if far.own else "")),
-            ("Signed", "with this home's key, here" if own_key else "by the node, for this account"),
-            ("Output", f"{near(output)}{replaced}"),
-        ],
-        log=True,
-    )
+    pairs = [
+        ("Order", f"{asked.wish.input_name}, {kind}, {pixels}"),
+        ("Work", f"{count(price.blocks, 'block')} in {count(price.microjobs, 'micro job')} for {hands}"),
+        ("Law", f"bits must be equal; {count(price.copies, 'copy', 'copies')}; {audits}"),
+        ("Price", f"{cpc(int(price.total))} at most = {spelled}; unused wei return"),
+    ]
+    if asked.wish.placement is Placement.HIDDEN:
+        pairs.append(("Hidden", hidden_words(price.microjob_blocks, one_operator=price.operators == 1)))
+    pairs += [
+        ("Node", far.url + (", which runs in this home" if far.own else "")),
+        ("Signed", "with this home's key, here" if own_key else "by the node, for this account"),
+        ("Output", f"{near(output)}{replaced}"),
+    ]
+    screen.pairs(pairs, log=True)
 
 
 def _failed(screen: Screen, view: JobView) -> int:

@@ -32,6 +32,9 @@ def upscale(words: Words, *, yes: bool, as_json: bool) -> int:
     """Run one order from its price to its proof; return the exit code."""
     if words.own_key:
         raise UsageError("--own-key signs an order at a node elsewhere: name it with --node URL")
+    for option, typed in (("--minutes", words.minutes), ("--workers-least", words.workers_least)):
+        if typed is not None:
+            raise UsageError(f"{option} is about the workers of a node: name it with --node URL; here it means nothing")
     asked = ask(words, SystemClock().now())
     screen = Screen(as_json=as_json)
     life = Lifecycle(screen)

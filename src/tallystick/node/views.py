@@ -51,7 +51,10 @@ class OrderForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PriceView(msgspec.Struct, frozen=True):
-    """What an order would lock at most, in wei, and what that pays for; unused wei return."""
+    """What an order would lock at most, in wei, and what that pays for; unused wei return.
+
+    A micro job has at most ``microjob_blocks`` blocks, copies among them.
+    """
 
     work: str
     duplicates: str
@@ -61,6 +64,7 @@ class PriceView(msgspec.Struct, frozen=True):
     blocks: int
     copies: int
     microjobs: int
+    microjob_blocks: int
     audited_blocks: int
     audit_rate: int
     workers: int
@@ -157,6 +161,7 @@ def price_view(spec: JobSpec, price: Quote) -> PriceView:
         blocks=counts.blocks,
         copies=counts.copies,
         microjobs=counts.microjobs,
+        microjob_blocks=counts.size,
         audited_blocks=audited_blocks_max(spec, counts),
         audit_rate=spec.policy.audit,
         workers=len(spec.pool),
