@@ -6,15 +6,22 @@ from pathlib import Path
 
 import httpx
 
+from tallystick import Client
 from tallystick.cli.chains import ANCHOR_KEY
 from tallystick.cli.home import load_master
 from tallystick.node.identity import Identity
-from tallystick.primitives.keys import evm_address_of
+from tallystick.primitives.keys import SigningKey, evm_address_of
 from tests.anvil import CHAIN_ID, running_anvil
 from tests.cli.runs import picture, tally
 from tests.node_process import serving
 
 KEY = "k3y-of-the-chain"
+
+
+def grow(url: str) -> None:
+    """Log something that an anchor is worth."""
+    with Client(url) as client:
+        client.faucet(SigningKey(b"\x44" * 32).address, 1)
 
 
 def test_the_chain_of_a_served_home_is_named_deployed_and_used_through_its_node(tmp_path: Path) -> None:
@@ -32,11 +39,18 @@ def test_the_chain_of_a_served_home_is_named_deployed_and_used_through_its_node(
         assert again.code == 0, again
         assert again.out.startswith("nothing new to anchor")
         assert f"by {anvil.url}" in again.out
+        anvil.stop()
+        grow(node.url)
+        tally("anchor", cwd=tmp_path).refused(1, f"nothing was sent: {anvil.url} does not answer")
+        anvil.start()
+        last = tally("anchor", "--json", cwd=tmp_path)
+        assert (last.code, last.json["anchored"]) == (0, True), last
         logs = anvil.rpc("eth_getLogs", {"address": first.json["contract"], "fromBlock": "0x0", "toBlock": "latest"})
-        assert [each["transactionHash"] for each in logs] == [first.json["newest"]["txHash"]]
+        assert [each["transactionHash"] for each in logs] == [each.json["newest"]["txHash"] for each in (first, last)]
         shown = httpx.get(f"{node.url}/api/v1/anchors", timeout=20).text
         for said in (first.out, first.err, again.out, again.err, shown, node.said()):
             assert KEY not in said
+        grow(node.url)
         own = tally("anchor", "--embedded", "--json", cwd=tmp_path)
         assert (own.code, own.json["anchored"], own.json["embedded"]) == (0, True, True), own
         assert node.stop() == 0
