@@ -38,7 +38,7 @@ from tallystick.node.own_orders import UNSIGNED
 from tallystick.node.sequencer import Submission
 from tallystick.node.views import BuyerStep, JobState, SignedOrder
 from tests.buyers import Desk, key_of
-from tests.remote_world import LineWorker, RemoteWorld, form, picture, remote_world
+from tests.remote_world import LineWorker, RemoteWorld, Stalling, form, picture, remote_world
 from tests.worlds import SUPPLY
 
 RICH = 10**21
@@ -365,6 +365,33 @@ def test_a_restart_between_offer_order_and_secret_goes_on(tmp_path: Path, moment
         assert again.through(job.job_id).state is JobState.DONE
         check(world, job.job_id, data)
         assert payloads_of(world, job.job_id, say.ChallengeDrawn)[0].drawn_by is say.Drawer.BUYER
+
+
+def test_a_missed_attempt_is_refunded_and_its_successor_signed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallystick.node.forms.windows", lambda _: Windows(commit=4_000, upload=8_000, reveal=12_000))
+    data = picture()
+    with remote_world(tmp_path) as world:
+        world.hire("slow", Stalling)
+        desk = Desk(world, "ann")
+        job = desk.submit(asked(data), data)
+        wants(desk, job.job_id, BuyerStep.ORDER)
+        desk.attend(job.job_id)
+        spec = world.book.order(job.job_id, 1).spec
+        assert int(desk.view(job.job_id).locked_wei) > 0
+    time.sleep(4.5)
+    with remote_world(tmp_path) as world:
+        hire(world, "one", "two")
+        again = Desk(world, "ann")
+        again.buyer.terms = desk.buyer.terms
+        wants(again, job.job_id, BuyerStep.ORDER)
+        assert world.locked() == [], "the missed attempt still holds money"
+        done = again.through(job.job_id)
+        assert (done.state, done.waiting) == (JobState.DONE, "")
+        assert done.attempt >= 2
+        check(world, job.job_id, data)
+        assert again.buyer.secret(world.book.order(job.job_id, done.attempt).spec) != again.buyer.secret(spec)
 
 
 def test_a_cancelled_order_cannot_be_signed_any_more(tmp_path: Path) -> None:

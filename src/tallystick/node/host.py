@@ -334,8 +334,10 @@ class Host:
             order.state, order.waiting = JobState.DONE, ""
         except ClosingError:
             order.state = JobState.QUEUED
-        except (UnmatchedError, UnsignedError) as error:
+        except UnmatchedError as error:
             self._again(order, str(error))
+        except UnsignedError:
+            self._again(order, "")
         except (RuleError, UsageError) as error:
             self._refused(order, error)
         except (TallyError, OSError) as error:

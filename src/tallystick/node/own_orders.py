@@ -43,10 +43,10 @@ OFFER_PREFIX: Final = "offer/"
 SECRET_PREFIX: Final = "buyer-secret/"  # noqa: S105 - where secrets lie, none itself
 OFFER_MS: Final = 120_000
 """How long an offer stands before it is made anew, with whoever is there by then."""
-PATIENCE_MS: Final = 24 * 3_600_000
+PATIENCE_MS: Final = 3_600_000
 """How long a node makes offers of one attempt before it gives the order up."""
 UNSIGNED: Final = "sign the order"
-NEVER_SIGNED: Final = "its buyer did not sign it for a day"
+NEVER_SIGNED: Final = "its buyer did not sign it for an hour"
 NO_COMMITMENT: Final = "00" * 32
 """Stands in an offer where the buyer's own commitment belongs."""
 
