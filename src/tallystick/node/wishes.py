@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tallystick.errors import IncompleteError
+import msgspec
+
+from tallystick.errors import IncompleteError, StoreError
 from tallystick.node.ordering import Wish
 from tallystick.node.ports import Store
 from tallystick.primitives import canonical
@@ -18,6 +20,7 @@ DONE_PREFIX: Final = "done/"
 REASON_PREFIX: Final = "reason/"
 _DELIVERED: Final = b"1"
 _GIVEN_UP: Final = b"given-up"
+_WISH: Final[msgspec.json.Decoder[Wish]] = msgspec.json.Decoder(Wish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,19 @@ class Wishes:
         self.store.put_private([(WISH_PREFIX + job_id, None)])
 
     def get(self, job_id: str) -> Wish:
-        """Return what the buyer wanted.
+        """Return what the buyer wanted; what a home kept before a field was there has its default.
 
         Raises:
             IncompleteError: this home never took such an order.
+            StoreError: what is kept is damaged.
         """
         kept = self.store.private(WISH_PREFIX + job_id)
         if kept is None:
             raise IncompleteError(f"job {job_id} was not ordered from this home: `tally jobs` lists those that were")
-        return canonical.decode(kept, Wish, what="kept wish")
+        try:
+            return _WISH.decode(kept)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"the kept wish of job {job_id} is damaged: {error}") from error
 
     def every(self) -> tuple[Wish, ...]:
         """Return every wish, oldest first."""
