@@ -37,7 +37,7 @@ from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.ordering import Wish, local_pool
 from tallystick.node.own_orders import UNSIGNED
 from tallystick.node.ports import Entropy, Picture
-from tallystick.node.remote import RemoteStaff
+from tallystick.node.remote import RemoteStaff, nobody_here
 from tallystick.node.shell import Node, Offer
 from tallystick.node.views import BuyerStep, JobState, JobView, OrderForm, PriceView, counted, moment, price_view
 from tallystick.primitives.digests import sha256
@@ -66,6 +66,8 @@ class _Order:
     state: JobState
     waiting: str = ""
     weight: int = 0
+    cost: str | None = None
+    """In wei, once nothing can change it."""
     not_before: int = 0
 
 
@@ -243,8 +245,9 @@ class Host:
         job = self.book.job(wish.job_id)
         phase, attempt, microjobs, arrived = counted(job)
         escrow = Overlay(self.book.engine.view).find(Escrow, escrow_key(wish.job_id, attempt)) if attempt else None
-        done = order.state is JobState.DONE
-        wanted = self.node.own.step(wish) if order.state in _GOING_ON else None
+        done, ended = order.state is JobState.DONE, order.state not in _GOING_ON
+        holds = escrow is not None and escrow.balance != "0"
+        wanted = None if ended else self.node.own.step(wish)
         return JobView(
             job_id=wish.job_id,
             account=wish.account,
@@ -259,16 +262,28 @@ class Host:
             microjobs=microjobs,
             arrived=arrived,
             locked_wei="0" if escrow is None else escrow.balance,
-            cost_wei=str(self._cost(wish.job_id)) if costed else None,
+            cost_wei=self._cost(order, final=ended and not holds) if costed or ended else None,
             files=(OUTPUT, SIDECAR, BUNDLE) if done else (),
-            waiting=UNSIGNED if wanted is BuyerStep.ORDER else order.waiting,
+            waiting=self._waits(order, wanted, locked=job is not None),
             simulated=wish.simulated,
             requester=wish.requester or None,
             wanted=wanted,
         )
 
-    def _cost(self, job_id: str) -> int:
-        return bill(entry for _, entry in self.book.entries_of(job_id)).cost
+    def _cost(self, order: _Order, *, final: bool) -> str:
+        """Return what an order cost so far; what has ended and holds nothing more is added up once."""
+        if order.cost is not None:
+            return order.cost
+        cost = str(bill(entry for _, entry in self.book.entries_of(order.wish.job_id)).cost)
+        order.cost = cost if final else None
+        return cost
+
+    def _waits(self, order: _Order, wanted: BuyerStep | None, *, locked: bool) -> str:
+        """Say what an order waits for as things are now, or how it ended."""
+        if wanted is BuyerStep.ORDER:
+            return UNSIGNED
+        alone = order.state is JobState.QUEUED and not (locked or order.wish.local or self.exchange.here())
+        return nobody_here(order.wish) if alone else order.waiting
 
     def _poke(self) -> None:
         with self._wake:

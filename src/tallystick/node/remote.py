@@ -81,6 +81,11 @@ class RemoteStaff:
         return f"{wanted} of up to {wish.workers} workers are wanted; {connected} connected{bonds}, {chosen} fit"
 
 
+def nobody_here(wish: Wish) -> str:
+    """Say what an order waits for as long as no line is open."""
+    return f"no worker is connected: {max(1, wish.workers_least)} of up to {wish.workers} workers are wanted, 0 fit"
+
+
 @dataclass(slots=True)
 class RemoteTeam:
     """The workers of one attempt, reached through the exchange."""
