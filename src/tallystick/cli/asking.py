@@ -175,17 +175,9 @@ def place(source: Path, out: Path | None, scale: Fraction) -> Path:
         UsageError: it is no PNG, cannot be written, or would overwrite the input or what somebody else put there.
     """
     target = source.with_name(f"{source.stem}@{spell_scale(scale)}x{OUTPUT_SUFFIX}") if out is None else out
-    if target.suffix.lower() != OUTPUT_SUFFIX:
-        raise UsageError(f"--out {target}: the output is a PNG, so its name must end in {OUTPUT_SUFFIX}")
-    target = target.expanduser().absolute()
-    _check_text(target)
+    target = target_of(target)
     try:
-        _check_folder(target.parent)
-        for path in (target, Path(sidecar_path(str(target))), Path(bundle_path(str(target)))):
-            if path.is_dir():
-                raise UsageError(f"{path} is a folder: name a file with --out")
-            if path.exists() and not path.is_file():
-                raise UsageError(f"{path} is no regular file: name another with --out")
+        for path in _written(target):
             if path.exists() and path.samefile(source):
                 raise UsageError(f"{path} is the input, which is never overwritten: name another file with --out")
         if out is None and target.exists() and not Path(bundle_path(str(target))).exists():
@@ -193,6 +185,33 @@ def place(source: Path, out: Path | None, scale: Fraction) -> Path:
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {_reason(error)}") from error
     return target
+
+
+def target_of(out: Path) -> Path:
+    """Return the absolute path of an output that is named.
+
+    Raises:
+        UsageError: it is no PNG, or cannot be written.
+    """
+    if out.suffix.lower() != OUTPUT_SUFFIX:
+        raise UsageError(f"--out {out}: the output is a PNG, so its name must end in {OUTPUT_SUFFIX}")
+    target = out.expanduser().absolute()
+    _check_text(target)
+    try:
+        _check_folder(target.parent)
+        for path in _written(target):
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder: name a file with --out")
+            if path.exists() and not path.is_file():
+                raise UsageError(f"{path} is no regular file: name another with --out")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {_reason(error)}") from error
+    return target
+
+
+def _written(target: Path) -> tuple[Path, ...]:
+    """Return what is written with an output: itself, its sidecar, its bundle."""
+    return target, Path(sidecar_path(str(target))), Path(bundle_path(str(target)))
 
 
 def spell_scale(scale: Fraction) -> str:

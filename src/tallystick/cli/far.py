@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tallystick.client.connected import AsyncClient, Client
 
 NODE_OPTION: Final = "--node"
+TLS_OPTION: Final = "--tls-ca"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Far:
 
     def words(self) -> tuple[str, ...]:
         """Return what names this node on a command line, nothing where that is understood."""
-        return () if self.own else (NODE_OPTION, self.url)
+        trusted = () if self.verify is None else (TLS_OPTION, self.verify)
+        return () if self.own else (NODE_OPTION, self.url, *trusted)
 
     def _who(self) -> dict[str, Any]:
         from tallystick.node.identity import Identity

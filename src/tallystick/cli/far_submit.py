@@ -16,22 +16,20 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallystick.cli.asking import Asked, Words, ask
-from tallystick.cli.ending import Outcome, outcome, show, show_files
-from tallystick.cli.exits import FAILED, one_line, say
+from tallystick.cli.exits import FAILED, say
 from tallystick.cli.far import Far
+from tallystick.cli.far_files import again, deliver
 from tallystick.cli.following import follow
 from tallystick.cli.lifecycle import Lifecycle
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import command, count, cpc, hidden_words, near, share
-from tallystick.errors import NodeError, UsageError
+from tallystick.cli.words import count, cpc, hidden_words, near, share
+from tallystick.errors import UsageError
 from tallystick.job import Placement
-from tallystick.node.delivery import bundle_path, sidecar_path
 
 if TYPE_CHECKING:
     from tallystick.client.connected import Client
     from tallystick.node.views import JobView, OrderForm, PriceView
 
-TRUST_SUFFIX: Final = ".trust.toml"
 KEY_BYTES: Final = 16
 _CHANNELS: Final = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"}
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_@. +-]{0,119}")
@@ -61,16 +59,9 @@ def upscale(words: Words, far: Far, *, yes: bool, as_json: bool) -> int:
                 say("nothing was locked")
                 return FAILED
             view = _order(node, form, asked, price)
-        screen.note(f"\nJob {view.job_id} is ordered: `{command('watch', view.job_id, *far.words())}` shows it")
+        screen.note(f"\nJob {view.job_id} is ordered: `{again(far, view.job_id, life.output)}` shows it")
         view = follow(far, view.job_id, screen, life, node.buyer if words.own_key else None)
-        if "bundle" not in view.files:
-            return _failed(screen, view)
-        ended = _fetch(node, view, asked.wish.output_path)
-        trust = None if far.own else _keep_trust(node, ended.output)
-    screen.result({**ended.as_json(), "node": far.url, "trust": trust})
-    if not as_json:
-        _show_end(screen, ended, life, trust)
-    return 0
+        return deliver(far, node, view, life)
 
 
 @contextmanager
@@ -146,46 +137,3 @@ def _show_order(screen: Screen, far: Far, asked: Asked, price: PriceView, *, own
         ("Output", f"{near(output)}{replaced}"),
     ]
     screen.pairs(pairs, log=True)
-
-
-def _failed(screen: Screen, view: JobView) -> int:
-    screen.result({"jobId": view.job_id, "state": view.state.value, "reason": view.waiting})
-    say(f"error: job {view.job_id} is {view.state.value}: {one_line(view.waiting) or 'nothing was delivered'}")
-    return FAILED
-
-
-def _fetch(node: Client, view: JobView, output: str) -> Outcome:
-    """Bring sidecar, output and bundle here; the bundle last, since it says that there is something to check."""
-    node.download(view.job_id, "sidecar", sidecar_path(output))
-    node.download(view.job_id, "output", output)
-    bundle = node.download(view.job_id, "bundle", bundle_path(output))
-    try:
-        return outcome(view.job_id, output, bundle.read_bytes())
-    except StopIteration as error:
-        raise NodeError(f"the node's bundle of job {view.job_id} lacks entries") from error
-
-
-def _keep_trust(node: Client, output: str) -> str:
-    """Write down what the node says of its keys; whether that is true, only its operator can tell by another way."""
-    path = Path(output + TRUST_SUFFIX)
-    path.write_text(node.trust(), encoding="utf-8")
-    return str(path)
-
-
-def _show_end(screen: Screen, ended: Outcome, life: Lifecycle, trust: str | None) -> None:
-    screen.line()
-    show(screen, ended, life.cast)
-    screen.line()
-    show_files(screen, ended)
-    screen.line()
-    output = near(ended.output)
-    if trust is None:
-        screen.pairs([("Check it", command("verify", output))])
-        return
-    pin = f"{near(trust)} holds the node's keys as the node itself names them: compare them with what its operator"
-    screen.pairs(
-        [
-            ("Trust", f"{pin} publishes elsewhere, and pin them then"),
-            ("Check it", command("verify", output, "--trust", near(trust))),
-        ]
-    )

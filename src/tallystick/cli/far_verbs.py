@@ -49,13 +49,16 @@ def worker(  # noqa: PLR0917 - typer calls by name; the order is that of the hel
 
 def watch(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as `tally jobs` shows it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Fetch its output here, its evidence beside it.")
+    ] = None,
     node: Node = None,
     token: Token = None,
     tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
-    """Follow a job at a node until it has ended."""
+    """Follow a job at a node until it has ended, and fetch its files with --out."""
     from tallystick.cli.far import Named
     from tallystick.cli.watch import watch as follow
 
-    raise typer.Exit(follow(job, Named(node, token, tls_ca), as_json=as_json))
+    raise typer.Exit(follow(job, Named(node, token, tls_ca), out, as_json=as_json))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from tallystick.cli.exits import InterruptionError, one_line
 from tallystick.cli.far import Far
+from tallystick.cli.far_files import again
 from tallystick.cli.lifecycle import Lifecycle
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import command, count
+from tallystick.cli.words import count
 
 if TYPE_CHECKING:
     from tallystick.client.buying import Buyer
@@ -31,8 +32,8 @@ def follow(far: Far, job_id: str, screen: Screen, life: Lifecycle, buyer: Buyer 
         with screen.live("the order waits for its turn"):
             return asyncio.run(_follow(far, job_id, screen, life, buyer))
     except KeyboardInterrupt as error:
-        again = command("watch", job_id, *far.words())
-        raise InterruptionError(f"interrupted; job {job_id} goes on at the node: `{again}` shows it") from error
+        more = f"`{again(far, job_id, life.output)}` {'fetches its files' if life.output else 'shows it'}"
+        raise InterruptionError(f"interrupted; job {job_id} goes on at the node: {more}") from error
 
 
 async def _follow(far: Far, job_id: str, screen: Screen, life: Lifecycle, buyer: Buyer | None) -> JobView:
@@ -66,22 +67,33 @@ async def _wait(node: AsyncClient, job_id: str, screen: Screen, hearing: asyncio
     from tallystick.client.answers import ENDED
     from tallystick.client.buying import attend
 
-    waiting = ""
+    said = ""
     while True:
         view = await node.job(job_id)
         if view.state in ENDED:
             return view
         if hearing.done() and not hearing.cancelled() and (error := hearing.exception()) is not None:
             raise error
+        waiting = _waits(view, node.buyer)
+        if waiting and waiting != said:
+            screen.note(waiting, style="yellow")
+            said = waiting
         if node.buyer is not None and node.buyer.may(view):
             await node.run(attend(view, node.buyer))
-        if view.waiting != waiting:
-            waiting = view.waiting
-            if waiting:
-                screen.note(f"waits: {one_line(waiting)}", style="yellow")
         if not view.attempt:
-            screen.now("the order waits for workers" if waiting else "the order waits for its turn")
+            screen.now("the order waits for workers" if view.waiting else "the order waits for its turn")
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _waits(view: JobView, buyer: Buyer | None) -> str:
+    """Say what an order waits for; what this command does itself a moment later is said as such."""
+    from tallystick.node.views import BuyerStep
+
+    if view.wanted is not BuyerStep.ORDER:
+        return f"waits: {one_line(view.waiting)}" if view.waiting else ""
+    if buyer is not None and buyer.may(view):
+        return "workers are found: the offer is checked and signed here, with this home's key"
+    return "waits: the command that ordered it signs it, and no other can: let that one go on"
 
 
 async def _catch_up(hearing: asyncio.Task[None], life: Lifecycle) -> None:

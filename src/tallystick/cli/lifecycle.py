@@ -97,7 +97,7 @@ class Lifecycle:
         if not (self._crowded() and isinstance(transaction.payload, say.SubmitResult | say.JobProgressUpdate)):
             self.screen.note(self._line(transaction))
         if isinstance(transaction.payload, say.JobSettled) and self.large and not self.screen.log.is_terminal:
-            self.screen.note(f"{'':{STEP_WIDTH}} writing {near(self.output)} …")
+            self.screen.note(f"{'':{STEP_WIDTH}} writing {near(self.output) if self.output else 'the output'} …")
 
     def _crowded(self) -> bool:
         """Tell whether a line for every micro job would hide the rest from a person; a file gets them all."""

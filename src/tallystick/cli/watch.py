@@ -1,13 +1,16 @@
-"""`tally watch JOB` and `tally jobs --node`: orders at a node, as they go and as they stand."""
+"""`tally watch JOB` and `tally jobs --node`: orders at a node, as they go, as they stand, and what they made."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from tallystick.cli.asking import target_of
 from tallystick.cli.exits import DONE, FAILED, one_line
 from tallystick.cli.far import Far, Named
+from tallystick.cli.far_files import again, deliver
 from tallystick.cli.following import follow
 from tallystick.cli.home import home_path
 from tallystick.cli.lifecycle import Lifecycle
@@ -21,20 +24,28 @@ if TYPE_CHECKING:
 _STYLES: Final = {"running": "cyan", "done": "green", "failed": "bold red", "cancelled": "yellow"}
 
 
-def watch(job_id: str, named: Named, *, as_json: bool) -> int:
-    """Show an order until it has ended; exit 1 if it ended without a result.
+def watch(job_id: str, named: Named, out: Path | None, *, as_json: bool) -> int:
+    """Show an order until it has ended, and bring its files to ``out``; exit 1 if it ended without a result.
 
     Raises:
-        UsageError: no node is named, and none runs in this home.
+        UsageError: no node is named, and none runs in this home; or the output cannot be written there.
     """
+    output = "" if out is None else str(target_of(out))
     far = named.find()
     if far is None:
         raise UsageError(f"no node runs in {home_path()}: name one with --node URL; `{command('jobs')}` lists its jobs")
     screen = Screen(as_json=as_json)
-    view = follow(far, job_id, screen, Lifecycle(screen))
+    life = Lifecycle(screen, output=output)
+    view = follow(far, job_id, screen, life)
+    if output:
+        with far.client() as node:
+            return deliver(far, node, view, life)
     screen.result({**as_document(view), "node": far.url})
     if not as_json:
         screen.pairs(_pairs(view))
+        if view.files:
+            more = again(far, job_id, Path(view.output_name).name)
+            screen.pairs([("Files", f"`{more}` fetches them")])
     return DONE if view.files else FAILED
 
 
