@@ -21,7 +21,7 @@ from PIL import Image
 from tallystick.adapters.local import NumpyExecutor, SystemEntropy
 from tallystick.cli.home import Home, open_home
 from tallystick.commitment import Opening, Output
-from tallystick.errors import StoreError, TallyError
+from tallystick.errors import AbsentError, StoreError, TallyError
 from tallystick.kernels.raster import Samples, samples_from_bytes
 from tallystick.ledger import payloads as say
 from tallystick.ledger.fold import next_nonce
@@ -120,7 +120,7 @@ class LineWorker:
                 continue
             if act is None:
                 return
-            with suppress(FileNotFoundError, StoreError):  # its job or the node ended while it was at work
+            with suppress(FileNotFoundError, AbsentError, StoreError):  # its job or the node ended meanwhile
                 act()
             self.world.exchange.heard(self.number)
 
@@ -243,6 +243,13 @@ class Withholding(LineWorker):
 
     def work(self, out: Out) -> None:
         self.commit(out, self.compute(out))
+
+
+class Littering(LineWorker):
+    """Delivers bytes that it made up, and never commits."""
+
+    def work(self, out: Out) -> None:
+        self.deliver(out, [bytes(length) for length in out.lengths])
 
 
 class Forging(LineWorker):

@@ -6,6 +6,7 @@ Knows: the host, the exchange, real adapters, workers as threads. Refuses to kno
 from __future__ import annotations
 
 import io
+import threading
 import time
 from pathlib import Path
 
@@ -17,17 +18,23 @@ from tallystick.audit.findings import Report, Result
 from tallystick.audit.trust import parse
 from tallystick.audit.verify import Shown, verify_bundle
 from tallystick.cli.home import TRUST_FILE
+from tallystick.commitment import Output
 from tallystick.errors import ConflictError, PriceError
 from tallystick.job import PPM
 from tallystick.kernels.lanczos import resample
 from tallystick.ledger import payloads as say
 from tallystick.ledger.records import supply
+from tallystick.node.deliveries import delivery_key, spell_delivery
+from tallystick.node.leftovers import OWNER_PREFIX, let_go
 from tallystick.node.ordering import Windows
+from tallystick.node.pieces import Out
 from tallystick.node.views import JobState
+from tallystick.primitives.digests import sha256
 from tallystick.slicing import layout
 from tests.remote_world import (
     Forging,
     LineWorker,
+    Littering,
     Mute,
     RemoteWorld,
     Stalling,
@@ -292,3 +299,58 @@ def test_a_restart_knows_every_order_and_goes_on(tmp_path: Path) -> None:
         kept = world.host.job(waiting.job_id)
         assert kept is not None
         assert kept.state is JobState.QUEUED
+
+
+def test_what_a_worker_delivers_and_never_stands_for_is_gone_with_the_job(tmp_path: Path) -> None:
+    data = picture()
+    with remote_world(tmp_path) as world:
+        for name, kind in {"good": LineWorker, "better": LineWorker, "litters": Littering}.items():
+            world.hire(name, kind)
+        job = world.host.submit("ann", form(data, audit=PPM, workers_least=3), data)
+        world.wait(job.job_id)
+        check(world, job.job_id, data)
+        assert line_of(world, job.job_id, "litters").amount == "0"
+        assert world.workers["litters"].seen
+        assert world.home.node.ports.blobs.digests() == frozenset()
+
+
+def test_a_job_that_ends_takes_no_block_that_another_one_was_delivered(tmp_path: Path) -> None:
+    data, going_on = picture(), threading.Event()
+
+    class Waiting(Forging):
+        def commit(self, out: Out, blocks: list[bytes]) -> None:
+            going_on.wait(30)
+            super().commit(out, blocks)
+
+    with remote_world(tmp_path) as world:
+        world.hire("good")
+        waiting = world.hire("waiting", Waiting)
+        job = world.host.submit("ann", form(data, workers_least=2, audit=PPM), data)
+        blobs, block = world.home.node.ports.blobs, sha256(bytes(32 * 32 * 3))
+        while not blobs.has(block):
+            time.sleep(0.01)
+        world.host.node.let_go("another-job", {block})
+        assert blobs.has(block), "it arrived, and is not noted yet"
+        going_on.set()
+        while not waiting.receipts:
+            time.sleep(0.01)
+        let_go(world.home.node.ports, "another-job", {block})
+        assert blobs.has(block), "it is noted"
+        world.wait(job.job_id)
+        check(world, job.job_id, data)
+        assert blobs.digests() == frozenset()
+
+
+def test_a_start_sweeps_away_what_nobody_noted_and_keeps_what_accounts_own(tmp_path: Path) -> None:
+    with remote_world(tmp_path) as world:
+        ports = world.home.node.ports
+        for data in (b"nobody's", b"ann's", b"noted"):
+            ports.blobs.put(sha256(data), data)
+        owned = OWNER_PREFIX + "ann/" + sha256(b"ann's").hex()
+        noted = spell_delivery((Output(sha256(b"noted"), 5, bytes(32)),))
+        ports.store.put_private([(owned, b"1"), (delivery_key("job-1", 1, 0), noted)])
+        half = Path(ports.folder, "job-1.0.0123456789abcdef.part")
+        half.write_bytes(b"half")
+    with remote_world(tmp_path) as world:
+        assert world.home.node.ports.blobs.digests() == {sha256(b"ann's"), sha256(b"noted")}
+        assert not half.exists()

@@ -174,6 +174,11 @@ class FolderBlobs:
         """Forget bytes; absent ones are no error."""
         self._forget(digest, None)
 
+    def digests(self) -> frozenset[bytes]:
+        """Return the SHA-256 of everything that is kept."""
+        with self._lock:
+            return frozenset(self._places)
+
     def _forget(self, digest: bytes, place: _Place | None) -> None:
         """Forget bytes, wherever they lie or only if they lie here."""
         with self._lock:

@@ -17,11 +17,11 @@ from tallystick.api.parameters import Digest
 from tallystick.api.problems import Problem
 from tallystick.api.ranges import OCTETS, answer_bytes, choose
 from tallystick.errors import AbsentError, CommitmentError, LimitError, TooLargeError
+from tallystick.node.leftovers import OWNER_PREFIX
 from tallystick.primitives.digests import sha256
 
 TAG: Final = ["blobs"]
 PATH: Final = "/api/v1/blobs/{digest:str}"
-OWNER_PREFIX: Final = "blob-owner/"
 
 
 def _owner_key(digest: str, account: str) -> str:

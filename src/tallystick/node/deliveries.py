@@ -11,6 +11,7 @@ from tallystick.primitives import canonical
 from tallystick.primitives.canonical import Count, DigestHex
 
 NOTES_BYTES_MAX = 1 << 30
+DELIVERIES_PREFIX = "delivery/"
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +32,7 @@ def attempt_prefix(job_id: str, attempt: int) -> str:
 
 def deliveries_prefix(job_id: str) -> str:
     """Prefix of all deliveries of a job."""
-    return f"delivery/{job_id}/"
+    return f"{DELIVERIES_PREFIX}{job_id}/"
 
 
 def openings_prefix(job_id: str) -> str:

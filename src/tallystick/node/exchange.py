@@ -12,13 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tallystick.commitment import Opening, meta_digest
-from tallystick.errors import (
-    AbsentError,
-    AuthorityError,
-    ConflictError,
-    DuplicateError,
-    TallyError,
-)
+from tallystick.errors import AbsentError, AuthorityError, ConflictError, DuplicateError, TallyError
 from tallystick.ledger.fold import next_nonce
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.records import Overlay, Result, result_key
@@ -27,6 +21,7 @@ from tallystick.node import floor as do
 from tallystick.node.claims import UNANSWERED_MAX, Claim, delivery_notes, root_of, trusted_notes
 from tallystick.node.crew import Broken, Fact, Gone, Revealed
 from tallystick.node.ledger_thread import SharedBook
+from tallystick.node.leftovers import let_go
 from tallystick.node.lines import Card, Line
 from tallystick.node.pieces import Out
 from tallystick.node.ports import Clock, Entropy, Ports
@@ -59,6 +54,8 @@ class Exchange:
     _out: dict[do.Piece, Out] = field(default_factory=dict)
     _tickets: dict[str, Out] = field(default_factory=dict)
     _teams: dict[str, Callable[[Fact], None]] = field(default_factory=dict)
+    _orphans: dict[str, set[bytes]] = field(default_factory=dict)
+    """By job, the blocks of pieces that were called back."""
     _stopped: Exception | None = None
     _numbers: int = 0
     changed: Callable[[], None] = lambda: None
@@ -187,13 +184,20 @@ class Exchange:
         return out
 
     def received(self, out: Out, read: Callable[[int], bytes]) -> None:
-        """Take in a piece's bytes, which are all there: keep every slot durably; ``read`` returns the next so many."""
+        """Take in a piece's bytes, which are all there: keep every slot durably; ``read`` returns the next so many.
+
+        Raises:
+            AbsentError: the piece was called back meanwhile.
+        """
         digests = []
         for length in out.lengths:
             data = read(length)
             if len(data) != length:
                 raise ConflictError(f"a block of {length} bytes came with {len(data)}")
             digest = sha256(data)
+            with self._lock:  # what arrives is spoken for before it is kept: see let_go
+                self.ticket(out.ticket)
+                out.arriving.add(digest)
             self.ports.blobs.put(digest, data)
             digests.append((digest, length))
         self.ports.blobs.flush()
@@ -353,6 +357,14 @@ class Exchange:
         if out is not None:
             self._tickets.pop(out.ticket, None)
             self.ports.desk.remove(out.path)
+            self._orphans.setdefault(piece.job_id, set()).update(out.arriving)
+
+    def let_go(self, job_id: str, digests: set[bytes]) -> None:
+        """Delete blobs of a job that has ended, its called-back pieces included, but those that others rely on."""
+        with self._lock:
+            mine = digests | self._orphans.pop(job_id, set())
+            others = [out.arriving for out in self._out.values() if out.piece.job_id != job_id]
+            let_go(self.ports, job_id, mine.difference(*others))
 
     def _do(self, orders: Sequence[do.Order]) -> None:
         for order in orders:

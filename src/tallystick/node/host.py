@@ -34,6 +34,7 @@ from tallystick.node.exchange import Exchange
 from tallystick.node.feed import Feed
 from tallystick.node.forms import strangers, wish_of
 from tallystick.node.ledger_thread import SharedBook
+from tallystick.node.leftovers import sweep
 from tallystick.node.ordering import Wish, local_pool
 from tallystick.node.own_orders import UNSIGNED
 from tallystick.node.ports import Entropy, Picture
@@ -94,6 +95,7 @@ class Host:
         self.node.staff = RemoteStaff(self.exchange, self.node.identity)
         self.exchange.changed = self.node.own.changed = self._poke
         self.node.own.tell = self.exchange.tell
+        self.node.let_go = self.exchange.let_go
         self._foreman = threading.Thread(target=self._oversee, name="foreman", daemon=True)
         unfinished = set(self.node.wishes.unfinished())
         for wish in self.node.wishes.every():
@@ -106,7 +108,8 @@ class Host:
                 self._orders[wish.job_id] = _Order(wish, ended, reason)
 
     def start(self) -> None:
-        """Begin to work off the queue."""
+        """Begin to work off the queue; what an earlier process left half done is swept away before."""
+        sweep(self.node.ports)
         self._foreman.start()
 
     def close(self) -> bool:

@@ -42,6 +42,8 @@ class Out:
     root: bytes = b""
     done: int = 0
     noted: bool = False
+    arriving: set[bytes] = field(default_factory=set)
+    """Digests of the blocks that came, also while others are still coming."""
     claimed: bool = False
     """Its worker said that everything is here."""
     asked: tuple[bytes, ...] = ()

@@ -108,6 +108,10 @@ class Blobs(Protocol):
         """Forget bytes; absent ones are no error."""
         ...
 
+    def digests(self) -> frozenset[bytes]:
+        """Return the SHA-256 of everything that is kept."""
+        ...
+
 
 class Tiles(Protocol):
     """The public face of the log: tiles and checkpoint for readers. Derived, so it may lag and is repaired."""

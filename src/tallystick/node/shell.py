@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tallystick.commitment import Opening, Output, assign_commitment, buyer_commitment
 from tallystick.errors import (
@@ -26,7 +27,7 @@ from tallystick.ledger.settlement import Quote, exposure, quote
 from tallystick.ledger.states import UNCLOSED_PHASES, UPLOADED_PHASES, EscrowState, JobPhase
 from tallystick.ledger.transactions import Draft, Transaction
 from tallystick.node.book import Book
-from tallystick.node.bundling import bundle, disclose, evidence_key, keep, kept_digests
+from tallystick.node.bundling import bundle, disclose, evidence_key, keep
 from tallystick.node.coordinator import Coordinator, Deliver, Secrets
 from tallystick.node.crew import Crew, ThreadCrew
 from tallystick.node.deliveries import (
@@ -40,6 +41,7 @@ from tallystick.node.deliveries import (
 )
 from tallystick.node.delivery import Delivered, assemble, bundle_path, claim, publish
 from tallystick.node.identity import Identity
+from tallystick.node.leftovers import delivered, let_go
 from tallystick.node.ordering import Wish, check_price, local_pool, make_spec, order_drafts, preparations
 from tallystick.node.own_orders import NEVER_SIGNED, OwnOrders
 from tallystick.node.ports import Picture, Ports
@@ -86,6 +88,7 @@ class Node:
         """
         self.book, self.ports, self.identity, self._hire = book, ports, identity, hire
         self._gather, self.staff = gather, staff
+        self.let_go: Callable[[str, set[bytes]], None] = partial(let_go, ports)
         self.wishes = Wishes(ports.store)
         self.own = OwnOrders(book, ports.store, ports.clock, identity)
         self._ordering = threading.Lock()
@@ -381,13 +384,8 @@ class Node:
     def forget(self, job_id: str) -> None:
         """Drop what only a job in progress needs; a crash in between drops it again."""
         store = self.ports.store
-        kept = store.private(evidence_key(job_id))
-        digests = set() if kept is None else set(kept_digests(kept))
+        self.let_go(job_id, delivered(store, job_id))
         deliveries = store.private_keys(deliveries_prefix(job_id))
-        for key in deliveries:
-            digests.update(output.digest for output in parse_delivery(store.private(key) or b"[]"))
-        for digest in sorted(digests):
-            self.ports.blobs.delete(digest)
         for path in (self.ports.scratch_path(job_id), self.ports.input_path(job_id)):
             self.ports.desk.remove(path)
         opened = (*store.private_keys(openings_prefix(job_id)), *store.private_keys(advance_prefix(job_id)))

@@ -191,6 +191,10 @@ class SimulatedBlobs:
         if self.disk.unflushed_blobs:
             self.disk.act("blob.flush", self.disk.unflushed_blobs.clear)
 
+    def digests(self) -> frozenset[bytes]:
+        """Return the SHA-256 of everything that is kept."""
+        return frozenset(self.disk.blobs)
+
     def delete(self, digest: bytes) -> None:
         """Forget bytes."""
         self.disk.act("blob.delete", lambda: self.disk.blobs.pop(digest, None))
