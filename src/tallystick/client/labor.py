@@ -41,7 +41,7 @@ OPEN_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 PING_SECONDS: Final = 20.0
 BACKOFF_MIN, BACKOFF_MAX = 0.25, 10.0
-STEADY_SECONDS: Final = 10.0
+STEADY_SECONDS: Final = 1.0
 """A line that stood so long was a good one: the next is dialed soon."""
 JOIN_AGAIN_SECONDS: Final = 30.0
 OUTBOX_MAX: Final = 64
