@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
+import httpx
 import pytest
 
+from tallystick.api.settings import Bounds
 from tallystick.client.connected import Client
 from tallystick.client.joining import Papers, enter
 from tallystick.client.signals import Join
@@ -14,6 +17,9 @@ from tallystick.job import Deadlines
 from tallystick.ledger import payloads as say
 from tallystick.ledger.settlement import quote
 from tallystick.ledger.transactions import Draft, sign
+from tallystick.node.tokens import Scope
+from tallystick.primitives.cids import raw_cid
+from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import SigningKey
 from tests.api.askers import Guarded
 from tests.orders import key, make_order
@@ -74,3 +80,46 @@ def test_a_root_goes_over_its_workers_line(guarded: Guarded, chain: str) -> None
     entry = sign(Draft(worker, payload), chain, 2).entry
     with asking(guarded, worker) as client, pytest.raises(AuthorityError, match="line"):
         client.transaction(entry)
+
+
+def test_the_gateway_shows_a_requesters_blobs_to_no_other_scope(guarded: Guarded) -> None:
+    """A token of the same account that may not read /api/v1/blobs reads them nowhere."""
+    operator = guarded.bearer(Scope.OPERATOR)
+    made = {
+        scope: guarded.http.post("/api/v1/tokens", json={"scopes": [scope], "account": "shop"}, headers=operator)
+        for scope in Scope
+    }
+    headers = {scope: {"authorization": f"Bearer {answer.json()['token']}"} for scope, answer in made.items()}
+    digest = sha256(b"a picture")
+    kept = guarded.http.put(f"/api/v1/blobs/{digest.hex()}", content=b"a picture", headers=headers[Scope.REQUESTER])
+    assert kept.status_code == 201
+    path = f"/ipfs/{raw_cid(digest)}?format=raw"
+    found = {scope: guarded.http.get(path, headers=headers[scope]).status_code for scope in Scope}
+    assert found == {Scope.REPORTER: 404, Scope.REQUESTER: 200, Scope.PROVIDER: 404, Scope.OPERATOR: 200}
+
+
+def test_a_stream_ends_with_its_token(guarded: Guarded) -> None:
+    operator = guarded.bearer(Scope.OPERATOR)
+    form = {"scopes": ["reporter"], "account": "watcher"}
+    made = guarded.http.post("/api/v1/tokens", json=form, headers=operator).json()
+    headers = {"authorization": f"Bearer {made['token']}"}
+    with guarded.http.stream("GET", "/api/v1/events", headers=headers) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "retry: 1000"
+        guarded.http.delete(f"/api/v1/tokens/{made['id']}", headers=operator)
+        with asking(guarded, key("payer")) as client:
+            client.faucet(key("payer").address, 1)
+        assert ": these credentials have ended" in list(lines)
+
+
+def test_one_account_cannot_take_all_streams(guarded: Guarded) -> None:
+    reporter, most = guarded.bearer(Scope.REPORTER), Bounds().streams_per_account
+    with ExitStack() as stack:
+
+        def follow(headers: dict[str, str]) -> httpx.Response:
+            return stack.enter_context(guarded.http.stream("GET", "/api/v1/events", headers=headers))
+
+        open_lines = [follow(reporter).iter_lines() for _ in range(most)]
+        assert [next(lines) for lines in open_lines] == ["retry: 1000"] * most
+        assert follow(reporter).status_code == 429
+        assert follow(guarded.bearer(Scope.REQUESTER)).status_code == 200

@@ -63,7 +63,7 @@ def _keep(house: House, caller: Caller, digest: str, data: bytes) -> bool:
 def may_read(house: House, request: Request[Any, Any, Any], digest: bytes) -> bool:
     """Tell whether a request's caller may read a blob, for routes that are open to everybody."""
     caller: Caller | None = request.scope["state"].get("caller")
-    if caller is None:
+    if caller is None or not caller.buys:
         return False
     return caller.operates or house.ports.store.private(_owner_key(digest.hex(), caller.account)) is not None
 

@@ -15,7 +15,7 @@ from tallystick.api.guard import Caller
 from tallystick.errors import AccessError, AuthorityError
 from tallystick.node.identity import HOME_ACCOUNT
 from tallystick.node.signed_requests import EMPTY_DIGEST, SCHEME, Asked, Gatekeeper, parse_content_digest
-from tallystick.node.tokens import Scope, Tokens
+from tallystick.node.tokens import Scope, Tokens, id_of
 from tallystick.primitives.keys import address_of
 
 BEARER: Final = "bearer"
@@ -88,7 +88,7 @@ class Door:
         scheme, _, rest = credentials.strip().partition(" ")
         if scheme.lower() == BEARER:
             record = self.tokens.check(rest.strip(), now)
-            return Caller(record.account, frozenset(record.scopes), "token")
+            return Caller(record.account, frozenset(record.scopes), "token", token=id_of(rest.strip()))
         if scheme.lower() == SCHEME.lower():
             return self._of_key(scope, rest.strip(), now)
         raise AccessError(f"Authorization is neither Bearer nor {SCHEME}")

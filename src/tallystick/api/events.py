@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,8 @@ from litestar import get
 from litestar.response import Stream
 
 from tallystick.api.aside import aside
-from tallystick.api.house import Here, House
+from tallystick.api.guard import Caller
+from tallystick.api.house import Asker, Here, House
 from tallystick.api.parameters import After, JobQuery, LastEventId
 from tallystick.errors import LimitError
 from tallystick.node.ledger_thread import SharedBook
@@ -30,6 +32,7 @@ BATCH: Final = 64
 FIRST: Final = b"retry: 1000\n\n"
 KEEP_ALIVE: Final = b": still here\n\n"
 LAST: Final = b": the node stops\n\n"
+SHUT: Final = b": these credentials have ended\n\n"
 
 
 class _Peek(msgspec.Struct):
@@ -69,8 +72,8 @@ def read(book: SharedBook, after: int, job: str | None) -> list[tuple[int, bytes
         return [(place, book.engine.entry(place)) for place in places]
 
 
-async def follow(house: House, after: int, job: str | None) -> AsyncIterator[bytes]:
-    """Yield events for as long as the node runs and somebody reads."""
+async def follow(house: House, caller: Caller, after: int, job: str | None) -> AsyncIterator[bytes]:
+    """Yield events for as long as the node runs, somebody reads, and the reader's token is neither shut nor over."""
     wake, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def heard() -> None:
@@ -78,11 +81,14 @@ async def follow(house: House, after: int, job: str | None) -> AsyncIterator[byt
             loop.call_soon_threadsafe(wake.set)
 
     unsubscribe = house.feed.subscribe(heard)
-    house.streams += 1
+    house.streams[caller.account] += 1
     try:
         with house.lines.held():
             yield FIRST
             while not house.lines.closing:
+                if caller.token and not house.tokens.stands(caller.token, house.now()):
+                    yield SHUT
+                    return
                 wake.clear()
                 found = await aside(partial(read, house.book, after, job))
                 if found:
@@ -92,7 +98,7 @@ async def follow(house: House, after: int, job: str | None) -> AsyncIterator[byt
                     yield KEEP_ALIVE
             yield LAST
     finally:
-        house.streams -= 1
+        house.streams -= Counter((caller.account,))  # an account without streams is forgotten
         unsubscribe()
 
 
@@ -109,17 +115,19 @@ async def _woken(house: House, wake: asyncio.Event) -> bool:
 @get("/api/v1/events", media_type=MEDIA_TYPE, tags=["log"])
 async def events(
     house: Here,
+    caller: Asker,
     job: JobQuery = None,
     after: After = None,
     last_event_id: LastEventId = None,
 ) -> Stream:
     """Follow the log from behind `Last-Event-ID` or `after`; else a job from its beginning, the log from its end."""
-    if house.streams >= house.settings.bounds.streams:
-        raise LimitError("too many open streams: try again later")
+    bounds = house.settings.bounds
+    if house.streams.total() >= bounds.streams or house.streams[caller.account] >= bounds.streams_per_account:
+        raise LimitError("too many open streams: close one, or try again later")
     start = last_event_id if last_event_id is not None else after
     if start is None:
         start = -1 if job is not None else house.book.engine.tree.size - 1
-    return Stream(follow(house, start, job), media_type=MEDIA_TYPE, headers={"x-accel-buffering": "no"})
+    return Stream(follow(house, caller, start, job), media_type=MEDIA_TYPE, headers={"x-accel-buffering": "no"})
 
 
 ROUTES: Final = (events,)

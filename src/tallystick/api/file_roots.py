@@ -59,7 +59,7 @@ def _root(path: str, size: int, changed: int) -> tuple[str, int]:
 def file_of(house: House, request: Request[Any, Any, Any], cid: Cid) -> Opener | None:
     """Return the delivered file with this root, None where the request's caller may read none."""
     caller: Caller | None = request.scope["state"].get("caller")
-    if caller is None:
+    if caller is None or not caller.buys:
         return None
     for key in house.ports.store.private_keys(f"{PREFIX}{cid}/"):
         job_id, _, kind = key.removeprefix(f"{PREFIX}{cid}/").partition("/")

@@ -35,18 +35,24 @@ class Rule:
 class Caller:
     """Who asks: the account, its scopes, and the key or token by which it is known.
 
-    ``key`` is the caller's own, in hex, empty where this home holds the account's key.
+    ``key`` is the caller's own, in hex, empty where this home holds the account's key; ``token`` is the id of one.
     """
 
     account: str
     scopes: frozenset[Scope]
     by: str
     key: str = ""
+    token: str = ""
 
     @property
     def operates(self) -> bool:
         """Whether it may do everything."""
         return Scope.OPERATOR in self.scopes
+
+    @property
+    def buys(self) -> bool:
+        """Whether its account's orders, files and blobs are its business: what a route open to everybody must ask."""
+        return bool(self.scopes & {Scope.REQUESTER, Scope.OPERATOR})
 
     def owns(self, account: str) -> bool:
         """Tell whether something of an account is this caller's business."""

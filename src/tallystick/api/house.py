@@ -46,8 +46,8 @@ class House:
     decoding: asyncio.Semaphore
     lobby: Lobby = field(default_factory=Lobby)
     """Where workers wait before they say hello."""
-    streams: int = 0
-    """How many event streams are open."""
+    streams: Counter[str] = field(default_factory=Counter)
+    """How many event streams are open, by account."""
     ready_until: int = 0
     """Until when the last look at the store counts, UTC milliseconds."""
 

@@ -6,6 +6,7 @@ A key is promised to one job before the job exists, so a crash in between leads 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ class Promises:
     store: Store
     entropy: Entropy
     _locks: dict[Name, asyncio.Lock] = field(default_factory=dict)
+    _users: Counter[Name] = field(default_factory=Counter)
+    """How many requests hold or wait for a key's lock: between two of them it is free, and must stay the same."""
 
     def sweep(self, now: int) -> None:
         """Forget promises that are a week old."""
@@ -50,13 +53,14 @@ class Promises:
     @asynccontextmanager
     async def held(self, name: Name) -> AsyncIterator[None]:
         """Let one request after the other use a key."""
-        lock = self._locks.setdefault(name, asyncio.Lock())
+        self._users[name] += 1
         try:
-            async with lock:
+            async with self._locks.setdefault(name, asyncio.Lock()):
                 yield
         finally:
-            if not lock.locked():
-                self._locks.pop(name, None)
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name], self._locks[name]
 
     def make(self, name: Name, body: bytes, now: int) -> Promise:
         """Return the promise of a key, which is durable.

@@ -72,6 +72,7 @@ class Bounds:
     uploads_per_account: int = 16
     upload_ms: int = 24 * 3_600_000
     streams: int = 256
+    streams_per_account: int = 64
     faucet_cpc: int = 1000
     blob_bytes: int = 16 * MIB
     blobs_per_account: int = 1000

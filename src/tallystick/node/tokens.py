@@ -60,6 +60,11 @@ def spell(token_id: str, secret: bytes) -> str:
     return f"tally_{token_id}_{secret.hex()}"
 
 
+def id_of(text: str) -> str:
+    """Return the id in a token's spelling, which was checked."""
+    return text.split("_")[1]
+
+
 def check_account(name: str) -> None:
     """Refuse a name that is no account's.
 
@@ -155,6 +160,11 @@ class Tokens:
         if found is None:
             raise AccessError("this is no token: one looks like tally_<id>_<secret>")
         return check(self._records.get(found[1]), bytes.fromhex(found[2]), now)
+
+    def stands(self, token_id: str, now: int) -> bool:
+        """Tell whether a token that opened something opens it still."""
+        record = self._records.get(token_id)
+        return record is not None and record.is_valid(now)
 
     def _keep(self, token_id: str, record: TokenRecord) -> None:
         self._store.put_private([(TOKEN_PREFIX + token_id, canonical.encode(record))])
