@@ -272,7 +272,12 @@ def run() -> NoReturn:
     """Run the process's command and exit."""
     exits.steady()
     exits.heed_termination()
-    sys.exit(answer(sys.argv[1:]))
+    try:
+        code = answer(sys.argv[1:])
+        exits.heed_nothing()
+    except KeyboardInterrupt:  # it came as something else was being said
+        code = exits.report(exits.InterruptionError("interrupted"), as_json=False)
+    sys.exit(code)
 
 
 def answer(arguments: Sequence[str]) -> int:

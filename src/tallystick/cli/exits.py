@@ -77,7 +77,8 @@ def one_line(text: str) -> str:
 
 
 def report(error: Exception, *, as_json: bool) -> int:
-    """Say an error and return the exit code."""
+    """Say an error and return the exit code; whoever interrupts again changes neither."""
+    heed_nothing()
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 
@@ -128,15 +129,25 @@ def steady() -> None:
 
 def heed_termination() -> None:
     """Let SIGTERM stop what runs as Ctrl-C does, and be remembered for the exit code."""
+    signal.signal(signal.SIGTERM, _stop)
 
-    def stop(_signal: int, frame: FrameType | None) -> None:
-        _terminated.set()
-        interrupt = signal.getsignal(signal.SIGINT)
-        if not callable(interrupt):  # a shell's background job ignores Ctrl-C, and must end all the same
-            raise KeyboardInterrupt
-        interrupt(signal.SIGINT, frame)
 
-    signal.signal(signal.SIGTERM, stop)
+def _stop(_signal: int, frame: FrameType | None) -> None:
+    _terminated.set()
+    interrupt = signal.getsignal(signal.SIGINT)
+    if not callable(interrupt):  # a shell's background job ignores Ctrl-C, and must end all the same
+        raise KeyboardInterrupt
+    interrupt(signal.SIGINT, frame)
+
+
+def heed_nothing() -> None:
+    """Ignore both from now on: the end is near, and its words and its exit code shall arrive.
+
+    A handler would not do: Python takes handlers away before the process has ended, and the signal kills it then.
+    """
+    if signal.getsignal(signal.SIGTERM) is _stop:  # else the process is somebody else's, who answers to signals
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def hang_up(descriptor: int) -> None:
