@@ -52,6 +52,22 @@ def test_a_list_names_the_cost_of_what_ended_and_adds_it_up_once(
         assert job.job_id not in asked
 
 
+def test_a_start_sweeps_away_inputs_that_nobody_fetches_any_more_and_no_order(tmp_path: Path) -> None:
+    data = picture()
+    with remote_world(tmp_path) as world:
+        folder = Path(world.home.node.ports.folder)
+        job = world.host.submit("ann", form(data, audit=PPM), data)
+    left = [folder / name for name in ("job-1.samples", ".job-1.samples.tmp", "job-1.0.ab.part")]
+    for each in left:
+        each.write_bytes(b"left")
+    with remote_world(tmp_path) as world:
+        assert [each for each in left if each.exists()] == []
+        assert Path(world.home.node.ports.input_path(job.job_id)).exists()
+        world.hire("one")
+        world.wait(job.job_id)
+        assert list(folder.iterdir()) == []
+
+
 def _waiting(world: RemoteWorld, job_id: str) -> str:
     view = world.host.job(job_id)
     assert view is not None

@@ -16,8 +16,8 @@ from tallystick.node.ports import Ports, Store
 
 OWNER_PREFIX: Final = "blob-owner/"
 """Private notes of blobs that accounts put here: ``blob-owner/<account>/<digest>``."""
-PARTS: Final = "*.part"
-"""Files in which the bytes of a piece gather."""
+LEFT: Final = ("*.part", "*.samples", ".*.tmp")
+"""Files in which a piece's bytes gather, the inputs that workers fetch, and either one half written."""
 
 
 def delivered(store: Store, job_id: str) -> set[bytes]:
@@ -42,8 +42,11 @@ def let_go(ports: Ports, job_id: str, digests: AbstractSet[bytes]) -> None:
 
 
 def sweep(ports: Ports) -> None:
-    """Delete what an earlier process was being given when it died; nothing of it was noted, so it is sent again."""
-    for path in Path(ports.folder).glob(PARTS):
+    """Delete what an earlier process was being given, or gave out, when it died.
+
+    Nothing of it was noted, and its tickets died too: it is sent again, and a job that goes on writes its input anew.
+    """
+    for path in (each for pattern in LEFT for each in Path(ports.folder).glob(pattern)):
         path.unlink(missing_ok=True)
     for digest in sorted(ports.blobs.digests() - wanted(ports.store)):
         ports.blobs.delete(digest)
