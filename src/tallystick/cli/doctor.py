@@ -37,16 +37,22 @@ from tallystick.errors import HomeError, KeystoreError, TallyError
 PYTHON_LEAST, PYTHON_BELOW = (3, 11), (3, 14)
 DISK_LEAST: Final = 1 << 30
 PACKAGES: Final = (
+    ("anyio", "anyio"),
     ("apsw", "apsw"),
     ("c2pa-python", "c2pa"),
     ("coincurve", "coincurve"),
     ("cryptography", "cryptography"),
+    ("granian", "granian"),
+    ("httpx", "httpx"),
+    ("litestar", "litestar"),
     ("msgspec", "msgspec"),
     ("numpy", "numpy"),
     ("pillow", "PIL"),
+    ("prometheus-client", "prometheus_client"),
     ("pycryptodome", "Crypto"),
     ("rich", "rich"),
     ("typer", "typer"),
+    ("websockets", "websockets"),
 )
 """Name in the registry, name to import."""
 
