@@ -47,6 +47,8 @@ class Outcome:
     bill: Bill
     entries: int
     coordinator: str
+    source: str
+    """Digest of the input's raster, as the bundle discloses it."""
 
     @property
     def labels(self) -> list[str]:
@@ -102,6 +104,7 @@ def outcome(job_id: str, output: str, data: bytes) -> Outcome:
         bill=bill(entries),
         entries=len(entries),
         coordinator=address_of(bytes.fromhex(bundle.genesis.coordinator)),
+        source=bundle.disclosures.input.value,
     )
 
 

@@ -61,7 +61,7 @@ def upscale(words: Words, far: Far, *, yes: bool, as_json: bool) -> int:
             view = _order(node, form, asked, price)
         screen.note(f"\nJob {view.job_id} is ordered: `{again(far, view.job_id, life.output)}` shows it")
         view = follow(far, view.job_id, screen, life, node.buyer if words.own_key else None)
-        return deliver(far, node, view, life)
+        return deliver(far, node, view, life, asked)
 
 
 @contextmanager
