@@ -30,7 +30,7 @@ check: $(VENV)/.dev
 	$(RUN) mypy --strict src
 	$(VENV)/bin/lint-imports --no-logo
 	$(RUN) codespell_lib
-	$(RUN) pytest -q tests/test_tidy.py tests/docs
+	$(RUN) pytest $(PYTEST_ARGS) tests/test_tidy.py tests/docs
 
 bench: $(VENV)/.dev
 	$(RUN) bench
