@@ -293,28 +293,29 @@ def take(exchange: Exchange, number: int, message: wire.FromWorker) -> bool:
         AuthorityError: it is about what another worker holds.
         ConflictError: it claims what is not so.
     """
+    led = True
     match message:
         case wire.Heartbeat():
-            return False
+            led = False
         case wire.Drain():
             exchange.drain(number)
-            return False
+            led = False
         case wire.Progress(job_id=name, done=done):
             exchange.progress(number, _piece(name), done)
-            return False
+            led = False
         case wire.Declined(job_id=name):
             exchange.decline(number, _piece(name))
-            return False
+            led = False
         case wire.CommitmentMessage(job_id=name, entry=entry, meta=meta, openings=openings):
             kept = None if openings is None else _openings(openings)
-            exchange.commitment(number, _piece(name), entry.encode(), bytes.fromhex(meta), kept)
+            led = exchange.commitment(number, _piece(name), entry.encode(), bytes.fromhex(meta), kept)
         case wire.JobResult(job_id=name, worker_address=address, result_hash=root):
-            return exchange.result(number, _piece(name), address, root)
+            led = exchange.result(number, _piece(name), address, root)
         case wire.OpeningMessage(job_id=name, openings=openings):
             exchange.opening(number, _piece(name), _openings(openings))
         case wire.Hello():
             raise MalformedError("frame", "hello is said once")
-    return True
+    return led
 
 
 def _answer(exchange: Exchange, number: int, message: wire.FromWorker, error: TallyError) -> None:

@@ -1,4 +1,4 @@
-"""A worker's commitment on its way to the log, and what becomes durable with it.
+"""A worker's commitment on its way to the log, what becomes durable with it, and where its root stands afterwards.
 
 Knows the keys of private notes. Refuses to know lines, and whether the ledger takes the commitment.
 """
@@ -11,8 +11,11 @@ from typing import Final
 from tallystick.commitment import Opening
 from tallystick.errors import MalformedError
 from tallystick.ledger.payloads import SubmitResult
-from tallystick.ledger.transactions import Transaction
+from tallystick.ledger.records import Overlay, Result, result_key
+from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node.deliveries import advance_key, delivery_key, spell_delivery, spell_openings
+from tallystick.node.floor import Piece
+from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.pieces import Out
 
 UNANSWERED_MAX: Final = 512
@@ -41,6 +44,29 @@ def root_of(transaction: Transaction) -> bytes:
     if not isinstance(payload, SubmitResult):
         raise MalformedError("commitment", f"{transaction.type} carries no root")
     return bytes.fromhex(payload.result_hash)
+
+
+def piece_of(transaction: Transaction) -> Piece | None:
+    """Return the piece that an entry commits for, None if it is no commitment."""
+    payload = transaction.payload
+    return Piece(payload.task_id, payload.attempt, payload.microjob) if isinstance(payload, SubmitResult) else None
+
+
+def standing(book: SharedBook, transaction: Transaction) -> tuple[int, Transaction] | None:
+    """Return the entry that brought the same root of the same worker, with its index; None where that does not stand.
+
+    Both are equal in what was signed, whatever their numbers; the one that is returned is the one in the log.
+    """
+    payload = transaction.payload
+    if not isinstance(payload, SubmitResult):
+        return None
+    key = result_key(payload.task_id, payload.attempt, payload.microjob)
+    found = Overlay(book.engine.view).find(Result, key)
+    if found is None or (found.worker, found.root) != (transaction.sender.hex(), payload.result_hash):
+        return None
+    with book.lock:
+        index = next(iter(book.engine.index.find(bytes.fromhex(found.tx_hash.removeprefix("0x")))), None)
+        return None if index is None else (index, decode(book.engine.entry(index)))
 
 
 def delivery_notes(out: Out) -> Notes:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tallystick.commitment import Opening, meta_digest
-from tallystick.errors import AbsentError, AuthorityError, ConflictError, DuplicateError, TallyError
+from tallystick.errors import AbsentError, AuthorityError, ConflictError
 from tallystick.ledger.fold import next_nonce
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.records import Overlay, Result, result_key
 from tallystick.ledger.transactions import Transaction, decode
 from tallystick.node import floor as do
-from tallystick.node.claims import UNANSWERED_MAX, Claim, delivery_notes, root_of, trusted_notes
+from tallystick.node.claims import UNANSWERED_MAX, Claim, delivery_notes, piece_of, root_of, standing, trusted_notes
 from tallystick.node.crew import Broken, Fact, Gone, Revealed
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.leftovers import let_go
@@ -213,8 +213,8 @@ class Exchange:
         entry: bytes,
         meta: bytes,
         openings: tuple[Opening, ...] | None = None,
-    ) -> None:
-        """Send a worker's signed result to the log; its line hears of the outcome.
+    ) -> bool:
+        """Send a worker's signed result to the log; its line hears of the outcome. Tell whether that is new.
 
         ``openings`` are kept with it, for the time after the challenge.
 
@@ -224,11 +224,13 @@ class Exchange:
             ConflictError: too many of this line wait for their answers.
         """
         transaction = decode(entry)
+        if self._repeated(number, piece, transaction):
+            return False
         with self._lock:
             out, payload = self._spoken_of(number, piece), transaction.payload
             if not isinstance(payload, SubmitResult) or transaction.sender.hex() != out.worker:
                 raise AuthorityError("a commitment is a SUBMIT_RESULT signed by the worker of this line")
-            if do.Piece(payload.task_id, payload.attempt, payload.microjob) != piece:
+            if piece_of(transaction) != piece:
                 raise AuthorityError(f"the entry is about micro job {payload.microjob} of {payload.task_id}")
             if self._lines[number].unanswered >= UNANSWERED_MAX:
                 raise ConflictError(f"{UNANSWERED_MAX} commitments of this worker wait for their answers already")
@@ -238,6 +240,18 @@ class Exchange:
             note = delivery_notes(out)
         claim = Claim(number, out, transaction, noted=bool(note))
         self.book.post(Submission((transaction,), (*note, *trusted_notes(out, openings))), partial(self._logged, claim))
+        return True
+
+    def _repeated(self, number: int, piece: do.Piece, transaction: Transaction) -> bool:
+        """Answer a root that stands although its piece is over: its worker never got the receipt."""
+        opened = self._lines.get(number)
+        if piece in self._out or opened is None or opened.card.worker != transaction.sender.hex():
+            return False
+        found = standing(self.book, transaction)
+        if found is None or piece_of(transaction) != piece:
+            return False
+        opened.line.receipt(piece, found[1], found[0])
+        return True
 
     def result(self, number: int, piece: do.Piece, address: str, root: str) -> bool:
         """Take a worker's word that all bytes behind a root are delivered, and tell whether that is new.
@@ -298,33 +312,22 @@ class Exchange:
     def _logged(self, claim: Claim, outcome: Outcome, _block: Block | None) -> None:
         """Hear in the ledger's thread what became of a commitment."""
         out, transaction = claim.out, claim.transaction
-        index = outcome.indices[0] if isinstance(outcome, Accepted) else self._standing(transaction, outcome.error)
+        found = (outcome.indices[0], transaction) if isinstance(outcome, Accepted) else standing(self.book, transaction)
         with self._lock:
             opened = self._lines.get(claim.number)
             if opened is not None:
                 opened.unanswered -= 1
-            if index is None and not isinstance(outcome, Accepted):
-                if opened is not None:
+            if found is None:
+                if opened is not None and not isinstance(outcome, Accepted):
                     opened.line.refused(out.piece, str(outcome.error), self.nonce(out.worker))
                 return
             if opened is not None:
-                opened.line.receipt(out.piece, transaction, index or 0)
+                opened.line.receipt(out.piece, found[1], found[0])
             if self._out.get(out.piece) is out:
                 out.noted = claim.noted and isinstance(outcome, Accepted)
                 self._floor.rooted(out.piece)
                 out.rooted(root_of(transaction))
                 self._advance(out)
-
-    def _standing(self, transaction: Transaction, error: TallyError) -> int | None:
-        """Return where the same root of the same worker stands since before a restart, None if it does not."""
-        payload = transaction.payload
-        if not isinstance(error, DuplicateError) or not isinstance(payload, SubmitResult):
-            return None
-        posted, _ = self.book.root(self.book.order(payload.task_id, payload.attempt), payload.microjob)
-        if (posted.root.hex(), posted.place.worker) != (payload.result_hash, transaction.sender):
-            return None
-        with self.book.lock:
-            return next(iter(self.book.engine.index.find(bytes.fromhex(error.first.removeprefix("0x")))), None)
 
     def _advance(self, out: Out) -> None:
         """Free the line when both root and bytes are there."""
