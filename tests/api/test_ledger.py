@@ -107,3 +107,13 @@ def test_a_blob_is_its_owners_and_the_operators(guarded: Guarded) -> None:
 
 def test_a_blob_too_large_is_refused(http: httpx.Client) -> None:
     assert http.put(f"{BLOBS}/{DIGEST}", content=bytes((16 << 20) + 1)).status_code == 413
+
+
+def test_a_provider_cannot_pour_the_faucet_empty(guarded: Guarded) -> None:
+    mine, operator = guarded.bearer(Scope.PROVIDER), guarded.bearer(Scope.OPERATOR)
+    form = {"address": BOB.address, "amount": str(1000 * 10**18)}
+    answers = [guarded.http.post("/api/v1/faucet", json=form, headers=mine) for _ in range(11)]
+    assert [each.status_code for each in answers] == [201] * 10 + [429]
+    assert answers[-1].json()["code"] == "limit"
+    assert "an account gets at most 10000 CPC" in answers[-1].json()["detail"]
+    assert guarded.http.post("/api/v1/faucet", json=form, headers=operator).status_code == 201

@@ -18,6 +18,7 @@ from tallystick.api.logs import Journal
 from tallystick.api.meters import Gauges, Meters
 from tallystick.api.promises import Promises
 from tallystick.api.settings import Settings
+from tallystick.api.taps import Taps
 from tallystick.api.upload_desk import UploadDesk
 from tallystick.api.upload_hands import Hands
 from tallystick.node.feed import Feed
@@ -44,6 +45,7 @@ class House:
     uploads: Hands
     promises: Promises
     decoding: asyncio.Semaphore
+    taps: Taps
     lobby: Lobby = field(default_factory=Lobby)
     """Where workers wait before they say hello."""
     streams: Counter[str] = field(default_factory=Counter)
@@ -109,6 +111,7 @@ def furnish(settings: Settings, host: Host, tokens: Tokens, trust: Callable[[], 
         uploads=Hands(desk),
         promises=promises,
         decoding=asyncio.Semaphore(settings.bounds.decoding),
+        taps=Taps(settings.bounds.faucet_account_cpc, settings.bounds.faucet_all_cpc),
     )
 
 

@@ -74,6 +74,10 @@ class Bounds:
     streams: int = 256
     streams_per_account: int = 64
     faucet_cpc: int = 1000
+    faucet_account_cpc: int = 10_000
+    """What one account gets out of the faucet in an hour; the home itself is not bounded."""
+    faucet_all_cpc: int = 100_000
+    """What all accounts together get in an hour: at this rate a faucet lasts for a year."""
     blob_bytes: int = 16 * MIB
     blobs_per_account: int = 1000
     decoding: int = 2
