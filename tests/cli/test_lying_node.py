@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from tallystick.cli.asking import Words, ask
 from tallystick.cli.far_files import check_asked
 from tallystick.errors import VerificationError
 from tallystick.kernels.raster import raster_digest
+from tallystick.primitives.canonical import encode
 from tests.cli.runs import picture, tally
 from tests.machines import working
 from tests.node_process import serving
@@ -36,6 +38,12 @@ def test_files_that_do_not_hold_are_not_called_done(tmp_path: Path) -> None:
         told = tally(*again, "--out", "bad.png", cwd=tmp_path)
         assert told.code == 1, told
         assert "do not use" in told.err
+        bundle = Path(f"{delivered}.bundle.json")
+        whole = json.loads(bundle.read_bytes())
+        spoiled = whole | {"entries": whole["entries"][1:]}
+        bundle.write_bytes(encode(spoiled))
+        told = tally(*again, "--out", "bad.png", cwd=tmp_path)
+        assert told.code == 1, told
 
 
 def test_a_finished_order_over_another_picture_is_not_the_buyers(tmp_path: Path) -> None:
