@@ -48,6 +48,8 @@ def test_a_command_orders_with_its_homes_key_and_a_stranger_can_tell(tmp_path: P
         order = ("submit", "upscale", source, "--block", "32", "--audit-rate", "1", "--node", node.url, "--json")
         done = tally(*order, "--own-key", cwd=tmp_path)
         assert done.code == 0, done
+        assert "the offer is checked and signed here, with this home's key" in done.err
+        assert "waits: sign the order" not in done.err
         checked = tally("verify", "photo@2x.png", "--trust", "photo@2x.png.trust.toml", "--json", cwd=tmp_path)
         assert checked.code == 0, checked
         assert "independence" not in checked.out
