@@ -208,6 +208,20 @@ def test_openings_given_in_trust_outlive_their_worker_and_the_node(tmp_path: Pat
         assert line_of(world, job.job_id, "gone").slashed == "0"
 
 
+def test_an_order_whose_pool_shrank_is_audited_all_the_same(tmp_path: Path) -> None:
+    data = picture(width=48, height=32)
+    with remote_world(tmp_path) as world:
+        price = world.host.quote("ann", form(data), data)
+        assert (price.assumed, price.workers, price.operators) == (True, 3, 3)
+        assert price.audited_blocks > 0
+        job = world.host.submit("ann", form(data, price_max=price.total), data)
+        world.hire("alone")
+        world.wait(job.job_id)
+        check(world, job.job_id, data)
+        assert settled(world, job.job_id).audited > 0
+        assert not world.host.quote("ann", form(data), data).assumed
+
+
 def test_several_buyers_share_the_workers_and_every_job_ends(tmp_path: Path) -> None:
     pictures = [picture(seed) for seed in range(8)]
     with remote_world(tmp_path) as world:

@@ -82,7 +82,7 @@ def _order(node: Client, form: OrderForm, asked: Asked, price: PriceView) -> Job
     """Order; what is signed here costs at most what was shown, where no other maximum was named."""
     from tallystick.client import calls
 
-    if form.own_key and form.price_max is None:
+    if form.price_max is None:
         form = msgspec.structs.replace(form, price_max=price.total)
     view = node.run(calls.order(form, secrets.token_hex(KEY_BYTES)))
     if node.buyer is not None:
@@ -120,6 +120,7 @@ def _show_order(screen: Screen, far: Far, asked: Asked, price: PriceView, *, own
     pixels = f"{price.source[0]} x {price.source[1]} to {price.target[0]} x {price.target[1]}"
     kind = f"{_CHANNELS.get(price.channels, '?')} {price.depth} bit"
     hands = f"up to {count(price.workers, 'worker')} of {count(price.operators, 'operator')}"
+    hands += "; none is connected now" if price.assumed else ""
     audits = f"audits at {share(price.audit_rate)} (at most {count(price.audited_blocks, 'block')})"
     output = asked.wish.output_path
     replaced = " (replaces the file there)" if Path(output).exists() else ""

@@ -132,7 +132,7 @@ class Host:
             PolicyError: its checks would not deter.
         """
         _, offer = self._offered(account, form, data, requester=requester)
-        return price_view(offer.spec, offer.price)
+        return price_view(offer.spec, offer.price, assumed=not self.exchange.here())
 
     def submit(
         self, account: str, form: OrderForm, data: bytes, job_id: str | None = None, requester: str = ""
@@ -352,7 +352,7 @@ class Host:
             order.state, order.waiting = JobState.DONE, ""
         except ClosingError:
             order.state = JobState.QUEUED
-        except UnmatchedError as error:
+        except (UnmatchedError, PriceError) as error:
             self._again(order, str(error))
         except UnsignedError:
             self._again(order, "")

@@ -35,7 +35,7 @@ from tallystick.ledger.transactions import Draft
 from tallystick.node.identity import HOME_ACCOUNT, Identity
 from tallystick.primitives.digests import field_commitment, sha256
 from tallystick.primitives.keys import SigningKey
-from tallystick.slicing import Layout, check_separable, check_task, layout
+from tallystick.slicing import Layout, check_separable, check_task, layout, share
 from tallystick.verification.deterrence import NO_DETERRENCE, check_policy
 
 DEFAULT_BLOCK: Final = 256
@@ -218,7 +218,7 @@ def write_spec(
 
 
 def _deterring(spec: JobSpec) -> JobSpec:
-    """Return the order with the first audit rate that deters: the asked one, or a quarter, a half, all of it."""
+    """Return the order with the first audit rate that deters and draws something: the asked one, a quarter, and up."""
     for rate in (spec.policy.audit, *(rate for rate in AUDIT_STEPS if rate > spec.policy.audit)):
         every = rate == PPM
         policy = msgspec.structs.replace(
@@ -229,7 +229,8 @@ def _deterring(spec: JobSpec) -> JobSpec:
             check_policy(order, layout(order))
         except PolicyError:
             continue
-        return order
+        if share(rate, layout(order).microjobs):  # a rate that rounds to nothing deters nobody, whatever its label
+            return order
     return spec
 
 

@@ -74,6 +74,7 @@ class PriceView(msgspec.Struct, frozen=True):
     channels: int
     depth: int
     labels: tuple[str, ...]
+    assumed: bool = False
 
 
 class JobState(Enum):
@@ -149,8 +150,8 @@ class JobView(msgspec.Struct, frozen=True):
     wanted: BuyerStep | None = None
 
 
-def price_view(spec: JobSpec, price: Quote) -> PriceView:
-    """Return a price with what it is made of."""
+def price_view(spec: JobSpec, price: Quote, *, assumed: bool = False) -> PriceView:
+    """Return a price with what it is made of; ``assumed`` where no worker is connected yet."""
     counts, task = layout(spec), spec.task
     return PriceView(
         work=str(price.work),
@@ -171,6 +172,7 @@ def price_view(spec: JobSpec, price: Quote) -> PriceView:
         channels=task.channels,
         depth=task.depth,
         labels=spec.labels,
+        assumed=assumed,
     )
 
 
