@@ -31,10 +31,11 @@ from tallystick.ledger.transactions import Draft, Transaction, sign
 from tallystick.node.exchange import Exchange
 from tallystick.node.feed import Feed
 from tallystick.node.floor import Piece, Rhythm
-from tallystick.node.host import Host, Limits
+from tallystick.node.host import Host
 from tallystick.node.identity import Identity
 from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.pieces import Out
+from tallystick.node.room import Limits
 from tallystick.node.sequencer import Submission
 from tallystick.node.shell import Node
 from tallystick.node.views import JobState, OrderForm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -213,3 +214,38 @@ def test_the_desk_itself_takes_bytes_in_order_only(desk: UploadDesk) -> None:
     with pytest.raises(TooLargeError):
         desk.write(upload, 3, b"xyz")
     assert desk.offset(upload) == 3
+
+
+def test_callers_without_a_token_share_their_room(tmp_path: Path) -> None:
+    desk = UploadDesk(tmp_path / "uploads", Bounds(strangers_bytes=100))
+    desk.open(NOW)
+    strangers = [f"cpc1{letter * 38}" for letter in "qpz"]
+    desk.begin(strangers[0], 60, DIGEST, NOW, bytes(16))
+    desk.begin(strangers[1], 40, DIGEST, NOW, bytes([1]) * 16)
+    with pytest.raises(LimitError, match="without a token"):
+        desk.begin(strangers[2], 1, DIGEST, NOW, bytes([2]) * 16)
+    desk.begin("alice", 100, DIGEST, NOW, bytes([3]) * 16)
+
+
+def test_the_disk_keeps_a_reserve_beside_what_was_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
+    desk = UploadDesk(tmp_path / "uploads", Bounds(disk_reserve_bytes=400))
+    desk.open(NOW)
+    upload = desk.begin("alice", 500, DIGEST, NOW, bytes(16))
+    with pytest.raises(LimitError, match="disk"):
+        desk.begin("bob", 101, DIGEST, NOW, bytes([1]) * 16)
+    desk.begin("bob", 100, DIGEST, NOW, bytes([2]) * 16)
+    desk.remove(upload)
+    desk.begin("carol", 500, DIGEST, NOW, bytes([3]) * 16)
+
+
+def test_what_was_given_up_meanwhile_is_absent_and_no_bug(desk: UploadDesk) -> None:
+    upload = desk.begin("alice", 5, hashlib.sha256(b"abcde").hexdigest(), NOW, bytes(16))
+    desk.write(upload, 0, b"abcde")
+    done = desk.finish(upload)
+    assert desk.read(done) == b"abcde"
+    desk.remove(done)
+    for act in (lambda: desk.read(done), lambda: desk.offset(done)):
+        with pytest.raises(AbsentError):
+            act()

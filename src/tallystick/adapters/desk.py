@@ -26,11 +26,15 @@ class FolderDesk:
         """Replace a file atomically and durably."""
         target = Path(path)
         temporary = target.with_name(f".{target.name}.tmp")
-        with temporary.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        self.replace(str(temporary), path)
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            self.replace(str(temporary), path)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a full disk must not stay full of halves
+            raise
 
     def digest(self, path: str) -> bytes:
         """Return a file's SHA-256, read in pieces."""

@@ -11,6 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from tallystick.api.aside import aside
 from tallystick.api.bodies import BytesOperation
+from tallystick.api.disk import check_disk
 from tallystick.api.guard import Caller
 from tallystick.api.house import Asker, Here, House
 from tallystick.api.parameters import Digest
@@ -18,6 +19,7 @@ from tallystick.api.problems import Problem
 from tallystick.api.ranges import OCTETS, answer_bytes, choose
 from tallystick.errors import AbsentError, CommitmentError, LimitError, TooLargeError
 from tallystick.node.leftovers import OWNER_PREFIX
+from tallystick.node.room import ADDRESS_PREFIX, is_stranger
 from tallystick.primitives.digests import sha256
 
 TAG: Final = ["blobs"]
@@ -46,7 +48,7 @@ def _keep(house: House, caller: Caller, digest: str, data: bytes) -> bool:
 
     Raises:
         CommitmentError: the bytes have another SHA-256.
-        LimitError: the account has too many.
+        LimitError: the account has too many, or the disk is nearly full.
     """
     actual = sha256(data)
     if actual.hex() != digest:
@@ -55,9 +57,17 @@ def _keep(house: House, caller: Caller, digest: str, data: bytes) -> bool:
     held = house.ports.store.private_keys(f"{OWNER_PREFIX}{caller.account}/")
     if key not in held and len(held) >= house.settings.bounds.blobs_per_account:
         raise LimitError(f"{len(held)} blobs of this account are here already")
+    if key not in held and is_stranger(caller.account):
+        _check_strangers(house)
+    check_disk(house.settings.folder, len(data), house.settings.bounds.disk_reserve_bytes)
     house.ports.blobs.put(actual, data)
     house.ports.store.put_private([(key, b"1")])
     return key not in held
+
+
+def _check_strangers(house: House) -> None:
+    if len(house.ports.store.private_keys(OWNER_PREFIX + ADDRESS_PREFIX)) >= house.settings.bounds.strangers_blobs:
+        raise LimitError("callers without a token have all the blobs here that they may have together")
 
 
 def may_read(house: House, request: Request[Any, Any, Any], digest: bytes) -> bool:

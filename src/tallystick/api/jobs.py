@@ -16,6 +16,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 
 from tallystick.api.aside import aside
+from tallystick.api.disk import check_disk
 from tallystick.api.entries import EntryView, view_entry
 from tallystick.api.guard import Caller
 from tallystick.api.house import Asker, Here, House
@@ -87,7 +88,7 @@ async def uploaded(house: House, caller: Caller, digest: str) -> bytes:
     upload = house.uploads.desk.find(caller.account, digest, house.now())
     if upload is None:
         raise AbsentError("no complete upload has this SHA-256: POST /api/v1/uploads first")
-    return await aside(house.uploads.desk.path(upload).read_bytes)
+    return await aside(partial(house.uploads.desk.read, upload))
 
 
 @post("/api/v1/quotes", tags=TAG, status_code=HTTPStatus.OK, responses=CONFLICT)
@@ -124,6 +125,7 @@ async def order(
 async def _submit(house: House, caller: Caller, form: OrderForm, job_id: str | None) -> JobView:
     async with house.decoding:
         picture = await uploaded(house, caller, form.input)
+        check_disk(house.settings.folder, len(picture), house.settings.bounds.disk_reserve_bytes)
         return await aside(partial(house.host.submit, caller.account, form, picture, job_id, signer(caller, form)))
 
 

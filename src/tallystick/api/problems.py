@@ -89,14 +89,23 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = MappingProxyType(
         errors.ClosingError: (503, "closing"),
         errors.UnmatchedError: (503, "unmatched"),
         errors.ChainError: (503, "chain"),
+        OSError: (503, "unavailable"),
+        MemoryError: (503, "unavailable"),
     }
 )
-"""Status and code of every error of the tree; a class that is not listed has its parent's."""
+"""Status and code of every error, the machine's own included; a class that is not listed has its parent's."""
 
 QUIET: Final = "the node cannot do this now; nothing was acknowledged"
 INTERNAL: Final = "a bug in this node; its log tells more under the request_id"
 _EXPECTED: Final = (errors.ClosingError, errors.BlockFullError, errors.UnmatchedError)
-_UNEXPLAINED: Final = (errors.HomeError, errors.KeystoreError, errors.StoreError, errors.ChainError)
+_UNEXPLAINED: Final = (
+    errors.HomeError,
+    errors.KeystoreError,
+    errors.StoreError,
+    errors.ChainError,
+    OSError,
+    MemoryError,
+)
 
 
 def classify(error: Exception) -> tuple[int, str]:

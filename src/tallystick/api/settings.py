@@ -69,6 +69,9 @@ class Bounds:
     """Fewest bytes per second of a streamed body, once the grace is over."""
     upload_bytes: int = 1024 * MIB
     account_bytes: int = 4096 * MIB
+    strangers_bytes: int = 16 * 1024 * MIB
+    """Uploads of all together that are known by nothing but a key: keys cost nothing."""
+    disk_reserve_bytes: int = 256 * MIB
     uploads_per_account: int = 16
     upload_ms: int = 24 * 3_600_000
     streams: int = 256
@@ -80,6 +83,7 @@ class Bounds:
     """What all accounts together get in an hour: at this rate a faucet lasts for a year."""
     blob_bytes: int = 16 * MIB
     blobs_per_account: int = 1000
+    strangers_blobs: int = 2000
     decoding: int = 2
     """How many pictures of orders are in memory at once."""
 

@@ -10,12 +10,14 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from tallystick.api.disk import check_disk
 from tallystick.api.settings import Bounds
 from tallystick.errors import (
     AbsentError,
@@ -26,6 +28,7 @@ from tallystick.errors import (
     StoreError,
     TooLargeError,
 )
+from tallystick.node.room import is_stranger
 from tallystick.primitives.canonical import Count, DigestHex, decode, encode
 
 READ_BYTES: Final = 1 << 20
@@ -79,7 +82,7 @@ class UploadDesk:
 
         Raises:
             TooLargeError: it is larger than one may be.
-            LimitError: the account has too many, or too much, on this node.
+            LimitError: the account has too many, or too much, on this node, or the disk is nearly full.
         """
         self.sweep(now)
         if length > self.bounds.upload_bytes:
@@ -93,10 +96,24 @@ class UploadDesk:
             raise LimitError(f"{len(held)} uploads of this account are here: DELETE one, or wait until one expires")
         if sum(each.length for each in held) + upload.length > self.bounds.account_bytes:
             raise LimitError(f"an account's uploads take at most {self.bounds.account_bytes} bytes together")
+        if is_stranger(upload.account) and self._promised_to_strangers() + upload.length > self.bounds.strangers_bytes:
+            raise LimitError("uploads of callers without a token take all the room that they have: try again later")
         with _guarded():
+            check_disk(self.folder, self._outstanding() + upload.length, self.bounds.disk_reserve_bytes)
             self._part(upload).touch(mode=0o600)
             self._keep(upload)
         return upload
+
+    def _promised_to_strangers(self) -> int:
+        return sum(each.length for each in list(self._uploads.values()) if is_stranger(each.account))
+
+    def _outstanding(self) -> int:
+        """Return how many bytes were promised and are not written yet."""
+        left = 0
+        for each in list(self._uploads.values()):
+            with suppress(AbsentError):  # it was given up meanwhile
+                left += 0 if each.complete else each.length - self.offset(each)
+        return left
 
     def get(self, upload_id: str, now: int) -> Upload:
         """Return an upload.
@@ -156,9 +173,14 @@ class UploadDesk:
             self._keep(done)
         return done
 
-    def path(self, upload: Upload) -> Path:
-        """Return where a complete upload lies."""
-        return self._part(upload)
+    def read(self, upload: Upload) -> bytes:
+        """Return the bytes of a complete upload.
+
+        Raises:
+            AbsentError: somebody gave it up meanwhile.
+        """
+        with _guarded():
+            return self._part(upload).read_bytes()
 
     def remove(self, upload: Upload) -> None:
         """Forget an upload."""
@@ -209,7 +231,9 @@ class _guarded:  # noqa: N801 - it reads as a statement
         """Begin."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Raise StoreError in place of OSError."""
+        """Raise StoreError in place of OSError, AbsentError where somebody gave the upload up meanwhile."""
+        if isinstance(error, FileNotFoundError):
+            raise AbsentError("there is no such upload any more: it was given up") from error
         if isinstance(error, OSError):
             raise StoreError(f"the disk refused an upload: {error.strerror}") from error
 

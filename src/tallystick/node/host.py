@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from tallystick.errors import (
     AbsentError,
     ClosingError,
     ConflictError,
-    LimitError,
     PriceError,
     RuleError,
     TallyError,
@@ -39,6 +40,7 @@ from tallystick.node.ordering import Wish, local_pool
 from tallystick.node.own_orders import UNSIGNED
 from tallystick.node.ports import Entropy, Picture
 from tallystick.node.remote import RemoteStaff, nobody_here
+from tallystick.node.room import Limits, check_room
 from tallystick.node.shell import Node, Offer
 from tallystick.node.views import BuyerStep, JobState, JobView, OrderForm, PriceView, counted, moment, price_view
 from tallystick.primitives.digests import sha256
@@ -50,23 +52,13 @@ JOB_NAME_BYTES: Final = 8
 OUTPUT, SIDECAR, BUNDLE = "output", "sidecar", "bundle"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one node takes on: jobs at once, their decoded bytes together, orders that wait."""
-
-    running: int = 16
-    bytes: int = 3 << 30
-    queued: int = 10_000
-
-
 @dataclass(slots=True)
 class _Order:
-    """One order in the queue or at work; ``weight`` is about how many bytes it holds in memory while it runs."""
+    """One order in the queue or at work."""
 
     wish: Wish
     state: JobState
     waiting: str = ""
-    weight: int = 0
     cost: str | None = None
     """In wei, once nothing can change it."""
     not_before: int = 0
@@ -83,7 +75,7 @@ class Host:
     entropy: Entropy
     output_folder: Path
     trouble: Callable[[str, Exception], None]
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     _orders: dict[str, _Order] = field(default_factory=dict)
     _wake: threading.Condition = field(default_factory=threading.Condition)
     _closing: bool = False
@@ -145,19 +137,23 @@ class Host:
             UsageError: it cannot be ordered, or costs more than its maximum.
             ImageError: the picture cannot be read.
             PolicyError: its checks would not deter.
-            LimitError: too many orders wait already.
+            LimitError: too many orders, or too many bytes of inputs, wait already.
         """
-        if sum(order.state is JobState.QUEUED for order in list(self._orders.values())) >= self.limits.queued:
-            raise LimitError(f"{self.limits.queued} orders wait already: try again later")
+        check_room(self.limits, account, len(data), self._unfinished())
         wish, offer = self._offered(account, form, data, job_id, requester)
         if form.price_max is not None and offer.price.total > int(form.price_max):
             raise PriceError(f"the order would lock {offer.price.total} wei, {form.price_max} are allowed")
+        wish = msgspec.structs.replace(wish, weight=_weight(offer), size=len(data))
         Path(wish.output_path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.node.keep(wish, data)
         with self._wake:
-            order = self._orders[wish.job_id] = _Order(wish, JobState.QUEUED, weight=_weight(offer))
+            order = self._orders[wish.job_id] = _Order(wish, JobState.QUEUED)
             self._wake.notify_all()
         return self._view(order, costed=False)
+
+    def _unfinished(self) -> list[Wish]:
+        states = {JobState.QUEUED, JobState.RUNNING}
+        return [order.wish for order in list(self._orders.values()) if order.state in states]
 
     def job(self, job_id: str) -> JobView | None:
         """Return one order."""
@@ -313,14 +309,14 @@ class Host:
         running = [order for order in self._orders.values() if order.state is JobState.RUNNING]
         if self._closing or len(running) >= self.limits.running:
             return None
-        room = self.limits.bytes - sum(order.weight for order in running)
+        room = self.limits.bytes - sum(order.wish.weight for order in running)
         share, now = Counter(order.wish.account for order in running), self.node.ports.clock.now()
         ready = [
             order
             for order in self._orders.values()
             if order.state is JobState.QUEUED
             and order.not_before <= now
-            and (order.weight <= room or not running)
+            and (order.wish.weight <= room or not running)
             and self._reachable(order.wish)
         ]
         return min(

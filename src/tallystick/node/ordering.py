@@ -85,6 +85,7 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is written, at least ``workers_least`` of them; ``account`` names the buyer, ``price_max`` the wei that may be
     locked, empty for any price. With ``audit_least`` the audit rate is raised to what deters where the asked one does
     not. ``requester`` is the key in hex of a buyer that signs for itself, empty where this home signs for its account.
+    ``weight`` is about how many bytes it holds in memory while a node runs it, ``size`` how many its input file has.
     """
 
     job_id: str
@@ -109,6 +110,8 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers_least: int = 1
     audit_least: bool = False
     requester: str = ""
+    weight: int = 0
+    size: int = 0
 
     @property
     def local(self) -> bool:
