@@ -12,10 +12,13 @@ import pytest
 
 from tallystick.adapters.embedded_chain import CHAIN_ID
 from tallystick.anchoring.erc7053 import EMBEDDED_CHAIN
+from tallystick.audit.bundle import Bundle, parse
 from tallystick.cli.chains import Asked, _fee, address, target_of
 from tallystick.cli.home import locked
 from tallystick.cli.node_file import Standing, announced
 from tallystick.errors import UsageError
+from tallystick.ledger.payloads import StakeDeposited
+from tallystick.ledger.transactions import decode
 from tallystick.node.anchor_outbox import Target
 from tallystick.node.identity import Identity
 from tests.cli.runs import picture, tally
@@ -55,6 +58,39 @@ def test_a_home_anchors_on_its_own_chain_once(folder: Path) -> None:
     assert second.json["newest"] == first["newest"]
     assert second.json["recorder"] == before["recorder"] == first["newest"]["recorder"]
     assert tally("verify", "home/log", cwd=folder).out.count("self: eip155:7053") == 1
+
+
+def test_a_bundle_that_is_written_again_after_another_job_still_carries_its_anchor(folder: Path) -> None:
+    demand("pyrevm", find_spec("pyrevm"), "use Python 3.11 or 3.12")
+    anchored = tally("anchor", cwd=folder)
+    assert "bundle JOB --out OUT.bundle.json` writes it again" in anchored.out.splitlines()[-1]
+    job = tally("jobs", "--json", cwd=folder).json["jobs"][0]["jobId"]
+
+    def written(name: str) -> tuple[Bundle, str]:
+        assert tally("bundle", job, "--out", name, cwd=folder).code == 0
+        done = tally("verify", name, cwd=folder)
+        assert done.code == 0, done
+        return parse((folder / name).read_bytes()), done.out
+
+    before, said = written("before.json")
+    assert "anchor: self: eip155:7053" in said
+    picture(folder / "larger.png", 512, 512)
+    assert tally("submit", "upscale", "larger.png", "--block", "16", "--yes", cwd=folder).code == 0
+    log = [decode(bytes(each.entry)) for each in before.entries]
+    workers = {each.sender for each in log if isinstance(each.payload, StakeDeposited)}
+    assert workers
+    other = next(each["jobId"] for each in tally("jobs", "--json", cwd=folder).json["jobs"] if each["jobId"] != job)
+    assert tally("bundle", other, "--out", "other.json", cwd=folder).code == 0
+    later = [
+        each.index
+        for each in parse((folder / "other.json").read_bytes()).entries
+        if isinstance((said := decode(bytes(each.entry))).payload, StakeDeposited) and said.sender in workers
+    ]
+    assert max(later) > before.anchors[0].logged.index, "the second job raised no bond: this test shows nothing"
+    after, said = written("after.json")
+    assert "anchor: self: eip155:7053" in said
+    assert [each.index for each in after.entries] == [each.index for each in before.entries]
+    assert [each.logged.index for each in after.anchors] == [each.logged.index for each in before.anchors]
 
 
 def test_an_empty_log_has_nothing_to_anchor(tmp_path: Path) -> None:

@@ -275,6 +275,28 @@ def test_a_checkpoint_that_does_not_cover_the_job_does_not_hold() -> None:
     assert (line.result, "the job's last" in str(line.expected)) == (FAILS, True)
 
 
+def test_what_a_worker_bonds_after_the_job_needs_no_anchor(job: Anchored) -> None:
+    job.anchor()
+    later = job.ledger.block((job.ledger.workers[0], say.StakeDeposited("1")))
+    bundle = job.bundle()
+    longer = replace(bundle, entries=(*bundle.entries, *job.ledger.logged([later])))
+    assert later > longer.anchors[0].logged.index
+    assert str(finding(longer, job.played.trust).actual).startswith("unconfirmed: ")
+
+
+def test_the_jobs_very_last_entry_must_be_covered() -> None:
+    ledger = enrolled(Wish(workers=1, operators=1))
+    job = Anchored(play(Wish(workers=1, operators=1, size=(3, 2)), ledger))
+    entries = ledger.log_entries
+    last = max(at for at, each in enumerate(entries) if isinstance(each.payload, say.ArtifactPublished))
+    notes = [
+        ledger.log.sign(Checkpoint(ledger.genesis.log_origin, size, merkle.root(ledger.leaves()[:size])).text())
+        for size in (last, last + 1)
+    ]
+    assert finding(Anchored(job.played).anchor(notes[0]).bundle(), job.played.trust).result is FAILS
+    assert finding(Anchored(job.played).anchor(notes[1]).bundle(), job.played.trust).result is NOTE
+
+
 def test_a_checkpoint_from_the_future_of_its_entry_does_not_hold(job: Anchored) -> None:
     size = len(job.ledger.log_entries)
     job.anchor()

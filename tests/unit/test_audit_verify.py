@@ -16,8 +16,6 @@ from tallystick.audit.verify import PLAN, STEPS, Shown, verify_bundle
 from tallystick.errors import CredentialError, UsageError
 from tallystick.job import Placement, VerificationClass
 from tallystick.ledger import payloads as say
-from tallystick.primitives.cids import raw_cid
-from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import SigningKey
 from tests.audit_world import (
     START,
@@ -103,12 +101,11 @@ def test_a_bundle_alone_holds_and_says_that_the_output_was_not_shown(honest: Pla
     report = verify_bundle(Shown(spell(honest.bundle)), honest.trust)
     assert report.result is Result.HOLDS
     notes = {finding.name: finding.actual for finding in report.findings if finding.result is Result.NOTE}
-    named = raw_cid(sha256(honest.bundle.checkpoint.encode()))
     assert notes == {
         "output": "output not shown",
         "sidecar": "sidecar not shown",
         "credentials": "output not shown",
-        "anchor": f"not anchored; a commit of this checkpoint would be for {named}",
+        "anchor": f"not anchored: `tally anchor`, then `tally bundle {honest.bundle.job_id} --out FILE`",
         "labels": "of 20 blocks 20 recomputed, 0 with agreeing copies, 0 unchecked",
         "recompute": "not asked for",
     }

@@ -128,7 +128,7 @@ def test_everything_shown_holds(folder: Folder) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 22
     assert lines[0].startswith("[ 1/21] holds          bundle: ")
-    assert lines[18].startswith("[19/21] note           anchor: not anchored; ")
+    assert lines[18].startswith("[19/21] note           anchor: not anchored: `tally anchor`, then `tally bundle ")
     assert lines[-1] == "holds"
     assert done.stderr == ""
 

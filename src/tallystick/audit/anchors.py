@@ -79,21 +79,29 @@ class Anchor:
         return self.payload.chain == EMBEDDED_CHAIN
 
 
-def check_proofs(bundle: Bundle, checkpoint: Checkpoint, trust: Trust) -> tuple[Anchor, ...]:
-    """Check every anchor of a bundle against its checkpoint, which is verified, and against the pins.
+def check_proofs(
+    bundle: Bundle, entries: Iterable[record.Entry], checkpoint: Checkpoint, trust: Trust
+) -> tuple[Anchor, ...]:
+    """Check every anchor of a bundle against its entries and its checkpoint, all verified, and against the pins.
 
     Raises:
         MalformedError: an entry or a checkpoint that is none.
         VerificationError: one is out of order, not the coordinator's, not in the log, is about another checkpoint, or
             does not cover the job.
     """
-    last, previous, anchors = max((each.index for each in bundle.entries), default=-1), -1, []
+    last, previous, anchors = _last_of(bundle.job_id, entries), -1, []
     for proof in bundle.anchors:
         if proof.logged.index <= previous:
             raise VerificationError("order of anchors", expected=f"index above {previous}", actual=proof.logged.index)
         previous = proof.logged.index
         anchors.append(_checked(proof, bundle, checkpoint, trust, last))
     return tuple(anchors)
+
+
+def _last_of(job_id: str, entries: Iterable[record.Entry]) -> int:
+    """Return the job's last entry, -1 without one; what its pool registered or bonded later needs no anchor."""
+    named = ((entry.index, record.job_of(entry.payload)) for entry in entries)
+    return max((index for index, about in named if about is not None and about[0] == job_id), default=-1)
 
 
 def _checked(proof: AnchorProof, bundle: Bundle, checkpoint: Checkpoint, trust: Trust, last: int) -> Anchor:
@@ -259,17 +267,19 @@ def offline(anchor: Anchor, trust: Trust) -> str:
     return f"unconfirmed: {where}, transaction 0x{said.tx_hash}; --rpc asks that chain"
 
 
-def bundle_finding(bundle: Bundle, checkpoint: Checkpoint, trust: Trust, inquiry: Inquiry | None) -> str:
-    """Say what is known of a bundle's anchors; what nobody outside confirms is a ``Remark``.
+def bundle_finding(
+    bundle: Bundle, entries: Iterable[record.Entry], checkpoint: Checkpoint, trust: Trust, inquiry: Inquiry | None
+) -> str:
+    """Say what is known of a bundle's anchors; ``entries`` are its own; what nobody outside confirms is a ``Remark``.
 
     Raises:
         TallyError: an anchor does not hold, or the chain that is asked cannot tell.
     """
-    anchors = check_proofs(bundle, checkpoint, trust)
+    anchors = check_proofs(bundle, entries, checkpoint, trust)
     if inquiry is not None:
         return _asked(bundle, anchors, trust, inquiry)
     if not anchors:
-        return Remark(f"not anchored; a commit of this checkpoint would be for {_cid(bundle)}")
+        return Remark(f"not anchored: `tally anchor`, then `tally bundle {bundle.job_id} --out FILE`")
     said = "; ".join(offline(anchor, trust) for anchor in anchors)
     return said if any(is_pinned(anchor.payload, trust) for anchor in anchors) else Remark(said)
 

@@ -83,7 +83,7 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     ``entries`` ascend by index: registrations and bonds of the pool, every entry of every attempt, and every header
     from the one before the first job entry's block to the last block's. ``anchors`` ascend by index, too, and each
-    covers every entry of the job.
+    covers every entry that is about the job.
     """
 
     format: Literal["tallystick/bundle/v1"]

@@ -181,7 +181,7 @@ def _credentials(audit: Audit) -> str:  # (18)
 
 
 def _anchor(audit: Audit) -> str:  # (19)
-    return bundle_finding(audit.bundle, audit.checkpoint, audit.trust, audit.inquiry)
+    return bundle_finding(audit.bundle, audit.entries, audit.checkpoint, audit.trust, audit.inquiry)
 
 
 def _labels(audit: Audit) -> str:  # (20)
@@ -213,7 +213,7 @@ PLAN: Final = (
     Step(16, "output", (11, 15), _output),
     Step(17, "sidecar", (15,), _sidecar),
     Step(18, "credentials", (6,), _credentials),
-    Step(19, "anchor", (2, 3), _anchor),
+    Step(19, "anchor", (4,), _anchor),
     Step(20, "labels", (6, 11), _labels),
     Step(21, "recompute", (11, 15), _recompute),
 )

@@ -184,6 +184,9 @@ def _show_end(screen: Screen, ended: Ended, rpc: str | None) -> None:
     else:
         screen.line(f"anchored {count(fresh.payload.size, 'entry', 'entries')}", style="green")
     screen.pairs(_pairs(status, rpc))
+    if status.newest is not None and not ended.open:
+        again = command("bundle", "JOB", "--out", "OUT.bundle.json")
+        screen.line(f"A bundle from before does not carry the anchor: `{again}` writes it again.")
 
 
 def _pairs(status: Status, rpc: str | None) -> list[tuple[str, str]]:

@@ -102,8 +102,11 @@ def _bundle(book: Book, store: Store, job_id: str) -> bytes:
         raise IncompleteError(f"job {job_id} has no finished result here: see `tally jobs`")
     evidence = canonical.decode(kept, KeptEvidence, what="kept evidence", bytes_max=KEPT_BYTES_MAX)
     pool = [seat.worker for seat in book.order(job_id, job.attempt).spec.pool]
-    chosen = {index for worker in pool for index in engine.index.nodes.get(worker, ())}
-    chosen.update(indices, engine.index.headers_over(min(indices), max(indices)))
+    last = max(indices)
+    headers = engine.index.headers_over(min(indices), last)
+    end = max(last, *headers)
+    bonds = (index for worker in pool for index in engine.index.nodes.get(worker, ()) if index < end)
+    chosen = {*indices, *headers, *bonds}  # bonds of later jobs say nothing of this one
     entries = tuple(logged(book, index) for index in sorted(chosen))
     return spell(
         Bundle(
@@ -116,6 +119,6 @@ def _bundle(book: Book, store: Store, job_id: str) -> bytes:
             submissions=evidence.submissions,
             verdicts=evidence.verdicts,
             disclosures=evidence.disclosures,
-            anchors=anchor_proofs(book, store, max(indices)),
+            anchors=anchor_proofs(book, store, last),
         )
     )
