@@ -320,7 +320,7 @@ def test_submit_uses_the_node_that_runs_in_this_home(tmp_path: Path) -> None:
         assert tally("verify", "photo@2x.png", cwd=tmp_path).code == 0
         listed = tally("jobs", "--json", cwd=tmp_path).json
         assert [each["state"] for each in listed["jobs"]] == [JobState.DONE.value]
-        tally("jobs", "--resume", cwd=tmp_path).refused(2, "another tally process")
+        tally("jobs", "--resume", cwd=tmp_path).refused(2, f"{node.url}) serves")
 
 
 def test_a_node_that_asks_who_one_is_takes_this_homes_key_and_refuses_nobody(tmp_path: Path) -> None:

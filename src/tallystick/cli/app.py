@@ -156,16 +156,23 @@ app.command(cls=PathsCommand, short_help="Check a result and its history, alone 
 @app.command()
 def jobs(
     resume: Annotated[bool, typer.Option("--resume", help="Bring every interrupted job to its end.")] = False,
+    cancel: Annotated[
+        str | None, typer.Option("--cancel", metavar="JOB", help="Take a job out of a node's queue; nothing is locked.")
+    ] = None,
     node: Node = None,
     token: Token = None,
     tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
-    """List the jobs of this home, or of a node; go on with interrupted ones."""
+    """List the jobs of this home, or of a node; go on with interrupted ones; cancel one that waits at a node."""
     from tallystick.cli.far import Named
     from tallystick.cli.jobs import list_jobs, resume_jobs
-    from tallystick.cli.watch import list_far_jobs
+    from tallystick.cli.watch import cancel_far_job, list_far_jobs
 
+    if cancel is not None:
+        if resume:
+            raise UsageError("--cancel and --resume are two things: say one of them")
+        raise typer.Exit(cancel_far_job(cancel, Named(node, token, tls_ca), as_json=as_json))
     far = None if resume and node is None else Named(node, token, tls_ca).find()
     if far is not None and resume:
         raise UsageError("--resume is for this home's own jobs: a node goes on with its jobs by itself")

@@ -202,7 +202,8 @@ def _ledger() -> Iterator[Line]:
             return
         busy = lock_holder(path) is not None
         with read_home(path) as home:
-            size, waiting = home.engine.tree.size, home.wishes.unfinished()
+            size = home.engine.tree.size
+            waiting = [home.wishes.get(job_id) for job_id in home.wishes.unfinished()]
     except KeystoreError as error:
         yield _locked_out(error)
         return
@@ -215,10 +216,19 @@ def _ledger() -> Iterator[Line]:
     yield Line("ledger", Level.FINE, f"{size} entries, all under the newest checkpoint")
     if waiting and (busy or lock_holder(path) is not None):
         yield Line("jobs", Level.NOTE, f"{len(waiting)} running")
-    elif waiting:
-        yield Line("jobs", Level.WARNING, f"{len(waiting)} interrupted", command("jobs", "--resume"))
+    else:
+        yield from _waiting(sum(wish.local for wish in waiting), sum(wish.remote for wish in waiting))
     if not (path / TRUST_FILE).exists():
         yield Line("trust", Level.NOTE, f"{TRUST_FILE} is written again at the next job")
+
+
+def _waiting(local: int, remote: int) -> Iterator[Line]:
+    """Say how interrupted jobs go on: those with workers on other machines need the node."""
+    if local:
+        yield Line("jobs", Level.WARNING, f"{local} interrupted", command("jobs", "--resume"))
+    if remote:
+        found = f"{remote} interrupted, ordered from workers on other machines"
+        yield Line("jobs", Level.WARNING, found, f"start the node: `{command('node', 'start')}`")
 
 
 def _locked_out(error: KeystoreError) -> Line:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tallystick.cli.exits import say
 from tallystick.cli.home import home_path
 from tallystick.cli.node_file import running
 from tallystick.cli.slots import master_of
@@ -52,7 +53,7 @@ class Far:
         from tallystick.node.identity import Identity
 
         key = None if self.token else Identity(master_of(home_path())).requester()
-        return {"token": self.token or None, "key": key, "verify": self.verify}
+        return {"token": self.token or None, "key": key, "verify": self.verify, "waits": say}
 
 
 @dataclass(frozen=True, slots=True)

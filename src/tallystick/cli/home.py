@@ -108,6 +108,14 @@ def _take_lock(descriptor: int, path: Path) -> None:
             time.sleep(LOCK_WAIT_S if attempt + 1 < LOCK_ATTEMPTS else 0)
         else:
             return
+    from tallystick.cli.node_file import running
+
+    if (node := running(path)) is not None:
+        stop = "stop it first (Ctrl-C, or SIGTERM to that process)"
+        raise HomeError(
+            f"a node (process {node.pid}, {node.url}) serves {path}: {stop}, or set {HOME_VARIABLE} to another folder; "
+            f"`{command('submit')}`, `{command('jobs')}` and `{command('watch')}` speak to it by themselves"
+        )
     who = f"another tally process ({holder})" if (holder := lock_holder(path)) else "another tally process"
     raise HomeError(f"{who} works in {path}: wait for it, or set {HOME_VARIABLE} to a folder of your own")
 

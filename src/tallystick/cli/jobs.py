@@ -14,7 +14,7 @@ from tallystick.cli.home import Reading, home_path, is_home, lock_holder, open_h
 from tallystick.cli.lifecycle import Lifecycle
 from tallystick.cli.running import meet, resume
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import command, count, cpc, near
+from tallystick.cli.words import command, count, cpc, near, served_words
 from tallystick.ledger.states import JobPhase
 from tallystick.node.billing import Bill, bill
 from tallystick.node.ordering import Wish
@@ -88,14 +88,18 @@ def _show(screen: Screen, path: Path, listed: list[Listed]) -> None:
         for each in listed
     ]
     screen.table(("JOB", "STATE", "ORDERED (UTC)", "COST", "OUTPUT"), rows, right=(3,))
-    waiting = sum(each.standing == INTERRUPTED for each in listed)
-    if waiting:
+    interrupted = [each.wish for each in listed if each.standing == INTERRUPTED]
+    waiting = sum(wish.local for wish in interrupted)
+    if interrupted:
         screen.line()
+    if waiting < len(interrupted):
+        screen.line(served_words(len(interrupted) - waiting))
+    if waiting:
         screen.line(f"{count(waiting, 'job')} interrupted: `{command('jobs', '--resume')}` goes on")
 
 
 def resume_jobs(*, as_json: bool) -> int:
-    """Bring every interrupted job to its end; exit 1 if one cannot go on."""
+    """Bring every interrupted job to its end; exit 1 if one cannot go on. What only a node can end is passed over."""
     screen, path = Screen(as_json=as_json), home_path()
     life = Lifecycle(screen)
     done: list[Outcome] = []
@@ -106,7 +110,7 @@ def resume_jobs(*, as_json: bool) -> int:
             done, failed = resume(home, screen, life)
     screen.result({"resumed": [each.as_json() for each in done], "failed": [job_id for job_id, _ in failed]})
     if not as_json and not done and not failed:
-        screen.line("No job is interrupted")
+        screen.line("No job is interrupted that this command could end")
     return FAILED if failed else DONE
 
 

@@ -7,7 +7,7 @@ from tallystick.cli.exits import InterruptionError, explain, say
 from tallystick.cli.home import Home
 from tallystick.cli.lifecycle import Cast, Lifecycle
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import command, near
+from tallystick.cli.words import command, near, served_words
 from tallystick.errors import TallyError
 from tallystick.node.delivery import bundle_path
 from tallystick.node.ports import Picture
@@ -35,10 +35,17 @@ def run_job(home: Home, screen: Screen, life: Lifecycle, job_id: str, picture: P
 
 
 def resume(home: Home, screen: Screen, life: Lifecycle) -> tuple[list[Outcome], list[tuple[str, Exception]]]:
-    """Bring every unfinished job of a home to its end; what cannot go on is returned with its error, and stays."""
+    """Bring every unfinished job of a home to its end; what cannot go on is returned with its error, and stays.
+
+    What was ordered from workers on other machines is left to the home's node, and said to be.
+    """
     done: list[Outcome] = []
     failed: list[tuple[str, Exception]] = []
-    for job_id in home.node.wishes.unfinished():
+    unfinished = home.node.wishes.unfinished()
+    local = [job_id for job_id in unfinished if home.node.wishes.get(job_id).local]
+    if len(local) < len(unfinished):
+        say(served_words(len(unfinished) - len(local)))
+    for job_id in local:
         screen.note(f"Job {job_id} was interrupted and goes on", style="bold")
         try:
             ended = run_job(home, screen, life, job_id)

@@ -77,6 +77,9 @@ def list_tokens(*, as_json: bool) -> int:
 
 def revoke_token(token_id: str, *, as_json: bool) -> int:
     """Shut a token."""
+    from tallystick.node.tokens import check_id
+
+    check_id(token_id)
     with _drawer() as drawer:
         shut = drawer.revoke(token_id)
     Screen(as_json=as_json).result(_as_json(shut))

@@ -1,4 +1,4 @@
-"""`tally watch JOB` and `tally jobs --node`: orders at a node, as they go, as they stand, and what they made."""
+"""`tally watch JOB`, `tally jobs --node` and `--cancel`: orders at a node, as they go and stand, and what they made."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def watch(job_id: str, named: Named, out: Path | None, *, as_json: bool) -> int:
         UsageError: no node is named, and none runs in this home; or the output cannot be written there.
     """
     output = "" if out is None else str(target_of(out))
-    far = named.find()
-    if far is None:
-        raise UsageError(f"no node runs in {home_path()}: name one with --node URL; `{command('jobs')}` lists its jobs")
+    far = _found(named)
     screen = Screen(as_json=as_json)
     life = Lifecycle(screen, output=output)
     view = follow(far, job_id, screen, life)
@@ -47,6 +45,31 @@ def watch(job_id: str, named: Named, out: Path | None, *, as_json: bool) -> int:
             more = again(far, job_id, Path(view.output_name).name)
             screen.pairs([("Files", f"`{more}` fetches them")])
     return DONE if view.files else FAILED
+
+
+def cancel_far_job(job_id: str, named: Named, *, as_json: bool) -> int:
+    """Take an order out of a node's queue, and say so.
+
+    Raises:
+        UsageError: no node is named, and none runs in this home.
+        AbsentError: the node knows no such order of this account.
+        ConflictError: its price is locked, or it has ended.
+    """
+    far = _found(named)
+    with far.client() as node:
+        view = node.cancel(job_id)
+    screen = Screen(as_json=as_json)
+    screen.result({**as_document(view), "node": far.url})
+    if not as_json:
+        screen.line(f"Job {view.job_id} is {view.state.value}: nothing was locked, nothing is owed")
+    return DONE
+
+
+def _found(named: Named) -> Far:
+    far = named.find()
+    if far is None:
+        raise UsageError(f"no node runs in {home_path()}: name one with --node URL; `{command('jobs')}` lists its jobs")
+    return far
 
 
 def list_far_jobs(far: Far, *, as_json: bool) -> int:

@@ -85,6 +85,12 @@ def _program() -> tuple[str, ...]:
     return (shlex.quote(near(called.absolute())),)
 
 
+def served_words(number: int) -> str:
+    """Say how jobs go on that were ordered from workers on other machines: no command does their work."""
+    were = "1 job was" if number == 1 else f"{number} jobs were"
+    return f"{were} ordered from workers on other machines: start the node: `{command('node', 'start')}`"
+
+
 def hidden_words(size: int | None, *, one_operator: bool) -> str:
     """Say what a hidden placement does not protect against (docs/guides/what-can-slip.md).
 

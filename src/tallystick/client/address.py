@@ -37,8 +37,8 @@ class Address:
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port
-        except ValueError as error:
-            raise wrong from error
+        except ValueError:
+            raise wrong from None
         host = parts.hostname
         if not host or parts.scheme not in _SOCKET_SCHEMES or parts.path not in {"", "/"} or port == 0:
             raise wrong

@@ -31,7 +31,7 @@ from tallystick.client.buying import Buyer, Decode
 from tallystick.client.credentials import Credentials, Nobody, OwnKey, Token
 from tallystick.client.feed import Event, Feed
 from tallystick.client.files import Source
-from tallystick.client.http import Asker, Awaiting, Waiting
+from tallystick.client.http import Asker, Awaiting, Told, Waiting
 from tallystick.client.refusals import refusal
 from tallystick.client.steps import PAUSES, Request, Script
 from tallystick.errors import UnreachableError, UsageError
@@ -57,7 +57,7 @@ def order_form(source: Source, *, price_max: str | None = None, **options: Any) 
     try:
         return OrderForm(**{**named, "input": source.sha256, "price_max": most})
     except TypeError as error:
-        raise UsageError(f"an order has no such option: {error}") from error
+        raise UsageError(f"an order has no such option: {error}") from None
 
 
 def credentials_of(token: str | None, key: SigningKey | None) -> Credentials:
@@ -77,8 +77,8 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _asker(url: str, token: str | None, key: SigningKey | None, verify: str | None) -> Asker:
-    return Asker(Address.parse(url), credentials_of(token, key), verify, f"tallystick/{__version__}")
+def _asker(url: str, token: str | None, key: SigningKey | None, verify: str | None, waits: Told | None) -> Asker:
+    return Asker(Address.parse(url), credentials_of(token, key), verify, f"tallystick/{__version__}", waits=waits)
 
 
 class Client:
@@ -87,6 +87,7 @@ class Client:
     ``token`` or ``key`` say who asks, neither on an open loopback; ``verify`` is a PEM file with the authority of the
     node's certificate, where this machine does not know it. A buyer with a key signs its orders itself, and holds them
     against its own picture, which ``decode`` reads (``adapters/pillow.py: decode_image``).
+    ``waits`` is told, once, when the node does not answer and is asked again.
     """
 
     def __init__(
@@ -97,10 +98,11 @@ class Client:
         key: SigningKey | None = None,
         verify: str | None = None,
         decode: Decode | None = None,
+        waits: Told | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Open a pool of connections; nothing is asked yet."""
-        self._http = Waiting(_asker(url, token, key, verify), transport)
+        self._http = Waiting(_asker(url, token, key, verify, waits), transport)
         self.buyer = None if key is None else Buyer(key, decode, _now)
 
     def __enter__(self) -> Self:
@@ -250,10 +252,11 @@ class AsyncClient:
         key: SigningKey | None = None,
         verify: str | None = None,
         decode: Decode | None = None,
+        waits: Told | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Open a pool of connections; nothing is asked yet."""
-        self._http = Awaiting(_asker(url, token, key, verify), transport)
+        self._http = Awaiting(_asker(url, token, key, verify, waits), transport)
         self.buyer = None if key is None else Buyer(key, decode, _now)
 
     async def __aenter__(self) -> Self:

@@ -100,7 +100,7 @@ class Feed:
             named = _DECODER.decode(data)
             kind = _TYPED.decode(named.entry).type
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise NodeError(f"an event of the node is no entry of a log: {error}") from error
+            raise NodeError(f"an event of the node is no entry of a log: {error}") from None
         entry = bytes(named.entry)
         digest = sha256(entry)
         if (named.tx_hash, named.nid) != (f"0x{digest.hex()}", raw_cid(digest)):

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
@@ -23,14 +23,22 @@ from tallystick.client.steps import Answer, Pause, Receive, Request, Script, Ste
 from tallystick.errors import NodeError, TallyError, UnreachableError, UsageError
 
 T = TypeVar("T")
+Told = Callable[[str], None]
+"""Takes a line for a person."""
 
-TIMEOUT: Final = httpx.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
-STREAM_TIMEOUT: Final = httpx.Timeout(connect=10.0, read=60.0, write=10.0, pool=10.0)
+TIMEOUT: Final = httpx.Timeout(connect=4.5, read=60.0, write=60.0, pool=10.0)
+STREAM_TIMEOUT: Final = httpx.Timeout(connect=4.5, read=60.0, write=10.0, pool=10.0)
 """A stream says that it lives every 15 seconds."""
 CONNECTIONS: Final = httpx.Limits(max_connections=32, max_keepalive_connections=8)
 NONCE_BYTES: Final = 16
 JITTER: Final = 0.5
 """A pause is this share longer or shorter, by chance, so that many clients do not come back at once."""
+PATIENCE_SECONDS: Final = 8.0
+"""No pause of a call begins that would end later than this after its first try to connect."""
+TOLD_SECONDS: Final = 2.0
+"""A wait that goes on for longer is told to whoever listens."""
+START: Final = "is a node running there? `tally node start` starts one"
+_UNCONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 _CHANCE: Final = secrets.SystemRandom()
 
 
@@ -57,6 +65,8 @@ class Asker:
     verify: str | None = None
     software: str = "tallystick"
     chain_id: str = ""
+    waits: Told | None = None
+    """Is told, once, of a node that does not answer and is asked again."""
     _context: ssl.SSLContext | bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
@@ -94,9 +104,45 @@ class Asker:
     def lost(self, request: Request, error: Exception) -> NodeError:
         """Return the error of an answer that did not come."""
         said = str(error) or type(error).__name__
-        if _is_stranger(error):
+        if _caused(error, ssl.SSLCertVerificationError):
             return NodeError(f"the certificate of {self.address} is not trusted: {said}; name its authority (--tls-ca)")
-        return UnreachableError(f"{self.address} does not answer {request.method} {request.path}: {said}")
+        if self.address.is_secure and _caused(error, ssl.SSLError):
+            return NodeError(f"{self.address} does not speak TLS as this machine does: {said}; does it serve http://?")
+        hint = f"; {START}" if isinstance(error, _UNCONNECTED) else ""
+        return UnreachableError(f"{self.address} does not answer {request.method} {request.path}: {said}{hint}")
+
+
+@dataclass(slots=True)
+class _Patience:
+    """How long one call has found nobody there; a node that was reached and broke off is another matter."""
+
+    asker: Asker
+    since: float | None = None
+    began: float = 0.0
+    last: TallyError | None = None
+
+    def begin(self, step: Step) -> None:
+        """Note when a step begins; a pause that would last too long does not.
+
+        Raises:
+            UnreachableError: nobody was there for long enough.
+        """
+        self.began = time.monotonic()
+        if not isinstance(step, Pause) or self.since is None or self.last is None:
+            return
+        waited = self.began + step.seconds - self.since
+        if waited > PATIENCE_SECONDS:
+            raise self.last
+        if waited > TOLD_SECONDS and self.asker.waits is not None:
+            self.asker.waits(f"{self.asker.address} does not answer, trying again")
+            self.asker.waits = None
+
+    def end(self, step: Step, error: TallyError | None = None) -> None:
+        """Note how a step ended."""
+        if error is not None and isinstance(error.__context__, _UNCONNECTED):
+            self.since, self.last = self.began if self.since is None else self.since, error
+        elif not isinstance(step, Pause):
+            self.since = None
 
 
 @dataclass(slots=True)
@@ -112,10 +158,10 @@ class _Gather:
         self.data += chunk
 
 
-def _is_stranger(error: BaseException | None) -> bool:
-    """Tell whether a failure is about the node's certificate: trying again changes nothing."""
+def _caused(error: BaseException | None, kind: type[ssl.SSLError]) -> bool:
+    """Tell whether a failure is one of TLS: trying again changes nothing."""
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, kind):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -140,16 +186,20 @@ class Waiting:
 
     def run(self, script: Script[T]) -> T:
         """Perform a script to its end and return its result."""
+        patience = _Patience(self.asker)
         try:
             step = next(script)
             while True:
                 if self.asker.needs_ledger(step):
                     self.asker.chain_id = self.run(ledger())
                 try:
+                    patience.begin(step)
                     answer = self.perform(step)
                 except TallyError as error:
+                    patience.end(step, error)
                     step = script.throw(error)
                 else:
+                    patience.end(step)
                     step = script.send(answer)
         except StopIteration as stop:
             result: T = stop.value
@@ -175,7 +225,7 @@ class Waiting:
                     (gather.add if sink is None else sink.write)(chunk)
                 return Answer(answer.status, answer.headers, bytes(gather.data))
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise self.asker.lost(request, error) from error
+            raise self.asker.lost(request, error) from None
 
     def pause(self, seconds: float) -> None:
         """Wait for about so many seconds."""
@@ -201,7 +251,7 @@ class Waiting:
                     answer = replace(answer, body=bytes(gather.data))
                 yield answer, response.iter_raw()
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise self.asker.lost(request, error) from error
+            raise self.asker.lost(request, error) from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -218,16 +268,20 @@ class Awaiting:
 
     async def run(self, script: Script[T]) -> T:
         """Perform a script to its end and return its result."""
+        patience = _Patience(self.asker)
         try:
             step = next(script)
             while True:
                 if self.asker.needs_ledger(step):
                     self.asker.chain_id = await self.run(ledger())
                 try:
+                    patience.begin(step)
                     answer = await self.perform(step)
                 except TallyError as error:
+                    patience.end(step, error)
                     step = script.throw(error)
                 else:
+                    patience.end(step)
                     step = script.send(answer)
         except StopIteration as stop:
             result: T = stop.value
@@ -255,7 +309,7 @@ class Awaiting:
                     (gather.add if sink is None else sink.write)(chunk)
                 return Answer(answer.status, answer.headers, bytes(gather.data))
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise self.asker.lost(request, error) from error
+            raise self.asker.lost(request, error) from None
 
     async def pause(self, seconds: float) -> None:
         """Wait for about so many seconds."""
@@ -283,7 +337,7 @@ class Awaiting:
                     answer = replace(answer, body=bytes(gather.data))
                 yield answer, response.aiter_raw()
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise self.asker.lost(request, error) from error
+            raise self.asker.lost(request, error) from None
 
     async def close(self) -> None:
         """Close the connections."""

@@ -145,7 +145,7 @@ def read(answer: Answer, kind: type[T], where: str) -> T:
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.NodeError(f"{where} answers what no node says: {error}") from error
+        raise errors.NodeError(f"{where} answers what no node says: {error}") from None
 
 
 def read_text(answer: Answer, where: str) -> str:
@@ -160,8 +160,8 @@ def read_text(answer: Answer, where: str) -> str:
         raise errors.NodeError(f"{where} answers with {answer.media_type or 'no media type'} instead of text")
     try:
         return answer.body.decode()
-    except UnicodeDecodeError as error:
-        raise errors.NodeError(f"{where} answers with text that is not UTF-8") from error
+    except UnicodeDecodeError:
+        raise errors.NodeError(f"{where} answers with text that is not UTF-8") from None
 
 
 def check(answer: Answer, where: str) -> None:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
 ANSWER_BYTES_MAX: Final = 4 << 20
-PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
+PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 2.5)
 """Seconds between the tries of a call that may be made twice; a driver adds its jitter."""
 RETRY_AFTER_MAX: Final = 30
 LATER: Final = frozenset(

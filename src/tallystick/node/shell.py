@@ -168,8 +168,11 @@ class Node:
 
         Raises:
             IncompleteError: it missed its deadlines too often; none of its money is locked any more.
+            UsageError: it was ordered from workers on other machines, and this process reaches none.
         """
         wish = self.wishes.get(job_id)
+        if wish.remote and self.staff is None:
+            raise UsageError(f"job {job_id} was ordered from workers on other machines: start the node")
         while not self.wishes.is_given_up(job_id):
             job = self.book.job(job_id)
             if job is None or job.phase is JobPhase.FAILED or self._too_late(job_id, job):
@@ -260,15 +263,9 @@ class Node:
         self._finish(wish)
 
     def team(self, wish: Wish, coordinator: Coordinator, picture: Picture) -> Team:
-        """Return who works for an attempt: this home's own workers, or those that its staff recruited.
-
-        Raises:
-            UsageError: it was ordered from workers on other machines, and this process reaches none.
-        """
+        """Return who works for an attempt: this home's own workers, or those that its staff recruited."""
         bench = Bench(coordinator.spec, coordinator.plan, picture.raster.samples, self.ports)
-        if wish.remote:
-            if self.staff is None:
-                raise UsageError(f"job {wish.job_id} was ordered from workers on other machines: start the node")
+        if wish.remote and self.staff is not None:
             return self.staff.team(bench, wish)
         crew = ThreadCrew(self.ports.threads, self.ports.clock) if self._gather is None else self._gather()
         return LocalTeam(bench, [self._hire(wish, seat) for seat in range(wish.workers)], crew)

@@ -23,6 +23,7 @@ ID_BYTES: Final = 6
 SECRET_BYTES: Final = 32
 ACCOUNT_PATTERN: Final = r"^(?!cpc1)[a-z0-9][a-z0-9_.-]{0,63}(?![\s\S])"
 _ACCOUNT: Final = re.compile(ACCOUNT_PATTERN)
+_ID: Final = re.compile(r"[0-9a-f]{12}")
 _SPELLING: Final = re.compile(r"tally_([0-9a-f]{12})_([0-9a-f]{64})")
 _NOBODY: Final = bytes(32)
 
@@ -63,6 +64,21 @@ def spell(token_id: str, secret: bytes) -> str:
 def id_of(text: str) -> str:
     """Return the id in a token's spelling, which was checked."""
     return text.split("_")[1]
+
+
+def check_id(token_id: str) -> None:
+    """Refuse what is no token's id, in the words for an id that is not known.
+
+    Raises:
+        AbsentError: no token can have it.
+    """
+    if _ID.fullmatch(token_id) is None:
+        raise unknown(token_id)
+
+
+def unknown(token_id: str) -> AbsentError:
+    """Return the error of an id that no token has, well formed or not."""
+    return AbsentError(f"there is no token {token_id[:80]}: `tally token list` shows them")
 
 
 def check_account(name: str) -> None:
@@ -136,7 +152,7 @@ class Tokens:
         """
         record = self._records.get(token_id)
         if record is None:
-            raise AbsentError(f"there is no token {token_id}: `tally token list` shows them")
+            raise unknown(token_id)
         if record.revoked is None:
             record = msgspec.structs.replace(record, revoked=now)
             self._keep(token_id, record)
