@@ -174,11 +174,22 @@ def test_the_guide_says_what_was_measured() -> None:
     wanted = [
         *said_of_proof(figures["overhead"]),
         *said_of_a_million(figures["million"]),
+        *said_of_sockets(figures["sockets"]),
         *said_of_the_rest(figures),
         *(f"load of {each['load_at_start']} at the start, {each['load_at_end']} at the end" for each in documents),
         *(f"Python {each['software']['python']}." for each in documents),
     ]
     assert [each for each in wanted if each not in guide] == []
+
+
+def said_of_sockets(measured: dict[str, Any]) -> list[str]:
+    rows = [(count, measured[f"workers_{count}"]) for count in (2, 8, 32)]
+    idle = measured["idle"]
+    return [
+        f"makes {measured['engine_entries_per_second']:,} durable entries a second in groups of {measured['group']}",
+        *(f"| {count} | {each['microjobs_per_second']:.0f} | {each['share_of_engine']:.2f} |" for count, each in rows),
+        f"take {idle['per_thousand_mb']:.0f} MB beside the {idle['before_mb']:.0f} MB of a node with one.",
+    ]
 
 
 def share(value: float) -> str:
