@@ -89,6 +89,7 @@ CODES: Final[Mapping[str, Make]] = MappingProxyType(
         "not-allowed": _plain(errors.AuthorityError),
         "policy": _plain(errors.PolicyError),
         "unmatched": _plain(errors.UnmatchedError),
+        "unsigned": _plain(errors.UnsignedError),
         "block-full": _plain(errors.NodeError),
         "unavailable": _plain(errors.NodeError),
         "closing": _plain(errors.NodeError),
