@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,7 @@ from tallystick.ledger.transactions import decode
 from tallystick.node.anchor_outbox import Target
 from tallystick.node.identity import Identity
 from tests.cli.runs import picture, tally
-from tests.demand import demand
+from tests.demand import demand_pyrevm
 from tests.node_process import serving
 
 CONTRACT = "0x7EC2F14ABE8b0Ea2F657bBb62b6fEfDe161c9001"
@@ -48,7 +47,7 @@ def test_the_two_rooms_that_know_the_embedded_chains_name_agree() -> None:
 
 
 def test_a_home_anchors_on_its_own_chain_once(folder: Path) -> None:
-    demand("pyrevm", find_spec("pyrevm"), "use Python 3.11 or 3.12")
+    demand_pyrevm()
     before = tally("anchor", "status", "--json", cwd=folder).json
     assert (before["newest"], before["waitingEntries"] > 9) == (None, True)
     first = tally("anchor", "--json", cwd=folder).json
@@ -61,7 +60,7 @@ def test_a_home_anchors_on_its_own_chain_once(folder: Path) -> None:
 
 
 def test_a_bundle_that_is_written_again_after_another_job_still_carries_its_anchor(folder: Path) -> None:
-    demand("pyrevm", find_spec("pyrevm"), "use Python 3.11 or 3.12")
+    demand_pyrevm()
     anchored = tally("anchor", cwd=folder)
     assert "bundle JOB --out OUT.bundle.json` writes it again" in anchored.out.splitlines()[-1]
     job = tally("jobs", "--json", cwd=folder).json["jobs"][0]["jobId"]
@@ -107,7 +106,7 @@ def test_a_policy_is_remembered(folder: Path) -> None:
 
 
 def test_a_node_that_works_in_the_home_is_asked_and_the_screen_is_the_same(folder: Path, tmp_path: Path) -> None:
-    demand("pyrevm", find_spec("pyrevm"), "use Python 3.11 or 3.12")
+    demand_pyrevm()
     shutil.copytree(folder, tmp_path / "alone")
     alone = tally("anchor", "--json", cwd=tmp_path / "alone").json
     with serving(folder / "home") as node:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -35,7 +34,7 @@ from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import SigningKey, evm_address_of
 from tallystick.primitives.notes import Checkpoint, NoteSigner
 from tests.anvil import CHAIN_ID, Anvil, running_anvil
-from tests.demand import demand
+from tests.demand import demand_pyrevm
 from tests.faulty_rpc import FaultyRpc, faulty_rpc
 from tests.npm import installed
 
@@ -187,7 +186,7 @@ def test_a_commit_lands_and_is_found(chain: JsonRpcChain, anvil: Anvil) -> None:
 
 
 def test_the_embedded_chain_writes_the_same_event(chain: JsonRpcChain, anvil: Anvil) -> None:
-    demand("pyrevm", importlib.util.find_spec("pyrevm"), "it has wheels for Python 3.11 and 3.12")
+    demand_pyrevm()
     call = sent(chain, commit(7))
     (theirs,) = anvil.rpc("eth_getTransactionReceipt", "0x" + call.tx_hash.hex())["logs"]
     execution = Execution(CHAIN_ID)
@@ -222,7 +221,7 @@ def test_a_call_that_commits_nothing_did_not_succeed(chain: JsonRpcChain) -> Non
 
 
 def test_the_gas_is_what_the_page_says(chain: JsonRpcChain, anvil: Anvil) -> None:
-    demand("pyrevm", importlib.util.find_spec("pyrevm"), "it has wheels for Python 3.11 and 3.12")
+    demand_pyrevm()
     call = sent(chain, commit(7))
     used = int(anvil.rpc("eth_getTransactionReceipt", "0x" + call.tx_hash.hex())["gasUsed"], 16)
     created = int(anvil.rpc("eth_getBlockByNumber", "0x1", False)["gasUsed"], 16)  # noqa: FBT003 - its API
@@ -371,7 +370,7 @@ def test_a_node_of_another_chain_is_refused(anvil: Anvil) -> None:
 
 
 def test_a_transaction_of_the_embedded_chain_is_nothing_here(chain: JsonRpcChain, tmp_path: Path) -> None:
-    demand("pyrevm", importlib.util.find_spec("pyrevm"), "it has wheels for Python 3.11 and 3.12")
+    demand_pyrevm()
 
     class Watch:
         def now(self) -> int:

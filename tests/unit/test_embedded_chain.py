@@ -27,7 +27,7 @@ from tallystick.primitives.cids import raw_cid
 from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import SigningKey, evm_address_of, keccak256
 from tallystick.primitives.notes import Checkpoint, NoteSigner
-from tests.demand import demand
+from tests.demand import demand_pyrevm
 
 PAGE = Path(__file__).parents[2] / "docs" / "spec" / "embedded-chain.md"
 ORIGIN = "example.org/tally"
@@ -49,7 +49,7 @@ class Watch:
 
 @pytest.fixture(autouse=True)
 def _pyrevm() -> None:
-    demand("pyrevm", importlib.util.find_spec("pyrevm"), "it has wheels for Python 3.11 and 3.12")
+    demand_pyrevm()
 
 
 @pytest.fixture

@@ -88,6 +88,7 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = MappingProxyType(
         errors.NodeError: (502, "node"),
         errors.ClosingError: (503, "closing"),
         errors.UnmatchedError: (503, "unmatched"),
+        errors.UnsignedError: (409, "unsigned"),
         errors.ChainError: (503, "chain"),
         OSError: (503, "unavailable"),
         MemoryError: (503, "unavailable"),
