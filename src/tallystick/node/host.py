@@ -7,6 +7,7 @@ restart fills the queue again from what the home kept.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,9 +39,9 @@ from tallystick.node.ledger_thread import SharedBook
 from tallystick.node.leftovers import sweep
 from tallystick.node.ordering import Wish, local_pool
 from tallystick.node.own_orders import UNSIGNED
-from tallystick.node.ports import Entropy, Picture
+from tallystick.node.ports import Entropy
 from tallystick.node.remote import RemoteStaff, nobody_here
-from tallystick.node.room import Limits, check_room
+from tallystick.node.room import Limits, check_room, weight
 from tallystick.node.shell import Node, Offer
 from tallystick.node.views import BuyerStep, JobState, JobView, OrderForm, PriceView, counted, moment, price_view
 from tallystick.primitives.digests import sha256
@@ -50,6 +51,7 @@ RETRY_MS: Final = 3_000
 CLOSE_SECONDS: Final = 1.0
 JOB_NAME_BYTES: Final = 8
 OUTPUT, SIDECAR, BUNDLE = "output", "sidecar", "bundle"
+FAILURE: Final = "something of the node failed; it is tried again"
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ class Host:
         wish, offer = self._offered(account, form, data, job_id, requester)
         if form.price_max is not None and offer.price.total > int(form.price_max):
             raise PriceError(f"the order would lock {offer.price.total} wei, {form.price_max} are allowed")
-        wish = msgspec.structs.replace(wish, weight=_weight(offer), size=len(data))
+        wish = msgspec.structs.replace(offer.wish, weight=weight(offer.picture.raster, offer.spec), size=len(data))
         Path(wish.output_path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.node.keep(wish, data)
         with self._wake:
@@ -164,11 +166,7 @@ class Host:
         """Return orders, newest first, of one account or all; ``after`` is the last job of the page before."""
         with self._wake:
             orders = sorted(self._orders.values(), key=_newest)
-        chosen = [
-            order
-            for order in orders
-            if (account is None or order.wish.account == account) and (state is None or order.state is state)
-        ]
+        chosen = [each for each in orders if account in {None, each.wish.account} and state in {None, each.state}]
         start = next((place + 1 for place, order in enumerate(chosen) if order.wish.job_id == after), 0)
         return tuple(self._view(order, costed=False) for order in chosen[start : start + limit])
 
@@ -292,17 +290,30 @@ class Host:
 
     def _oversee(self) -> None:
         while not self._closing:
-            self.exchange.tick()
-            with self._wake:
-                order = self._next()
-                if order is None:
-                    self._wake.wait(TICK_SECONDS)
-                    continue
-                order.state = JobState.RUNNING
-                job_id = order.wish.job_id
-                thread = threading.Thread(target=self._work, args=(order,), name=f"job {job_id}", daemon=True)
-                self._threads[job_id] = thread
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - without the foreman nothing would begin any more
+                self.trouble("", error)
+                time.sleep(TICK_SECONDS)
+
+    def _turn(self) -> None:
+        """Begin the next order, or wait until there may be one."""
+        self.exchange.tick()
+        with self._wake:
+            order = self._next()
+            if order is None:
+                self._wake.wait(TICK_SECONDS)
+                return
+            order.state = JobState.RUNNING
+            job_id = order.wish.job_id
+            thread = threading.Thread(target=self._work, args=(order,), name=f"job {job_id}", daemon=True)
+            self._threads[job_id] = thread
+        try:
             thread.start()
+        except RuntimeError:  # the machine has no threads left
+            self._threads.pop(job_id, None)
+            self._again(order, FAILURE)
+            raise
 
     def _next(self) -> _Order | None:
         """Return the next order to run: of the buyer with the least running, the oldest."""
@@ -354,9 +365,9 @@ class Host:
             self._again(order, "")
         except (RuleError, UsageError) as error:
             self._refused(order, error)
-        except (TallyError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - also a bug, or a lack of memory, leaves the order in the queue
             self.trouble(order.wish.job_id, error)
-            self._again(order, "something of the node failed; it is tried again")
+            self._again(order, FAILURE)
 
     def _again(self, order: _Order, reason: str) -> None:
         order.waiting, order.not_before = reason, self.node.ports.clock.now() + RETRY_MS
@@ -387,9 +398,3 @@ def new_job_id(entropy: Entropy) -> str:
 
 def _newest(order: _Order) -> tuple[int, str]:
     return -order.wish.created, order.wish.job_id
-
-
-def _weight(offer: Offer) -> int:
-    """Estimate the bytes that a job holds: its decoded input, twice while it is being handed out, and one strip."""
-    picture: Picture = offer.picture
-    return 2 * picture.raster.samples.nbytes + offer.spec.task.target_width * offer.spec.grid.block * 8

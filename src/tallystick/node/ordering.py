@@ -27,7 +27,7 @@ from tallystick.job import (
     scale_text,
 )
 from tallystick.kernels.lanczos import KERNEL_NAME, target_size
-from tallystick.kernels.raster import Raster
+from tallystick.kernels.raster import Raster, raster_digest
 from tallystick.ledger import payloads as say
 from tallystick.ledger.records import Account, Node, View, account_key, node_key
 from tallystick.ledger.settlement import Quote, exposure, quote
@@ -77,6 +77,21 @@ class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that an order says of its decoded input: its size, and the digest of its raster in hex."""
+
+    width: int
+    height: int
+    channels: int
+    depth: int
+    digest: str
+
+
+def source_of(raster: Raster) -> Source:
+    """Return what an order says of an input."""
+    return Source(raster.width, raster.height, raster.channels, raster.depth, raster_digest(raster).hex())
+
+
 class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the buyer wants, kept privately by the home so that a restart can go on; paths never enter the log.
 
@@ -85,7 +100,8 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is written, at least ``workers_least`` of them; ``account`` names the buyer, ``price_max`` the wei that may be
     locked, empty for any price. With ``audit_least`` the audit rate is raised to what deters where the asked one does
     not. ``requester`` is the key in hex of a buyer that signs for itself, empty where this home signs for its account.
-    ``weight`` is about how many bytes it holds in memory while a node runs it, ``size`` how many its input file has.
+    ``weight`` is about how many bytes it holds in memory while a node runs it, ``size`` how many its input file has;
+    ``source`` is its input as it was decoded when it was taken, so that nothing is decoded before workers are found.
     """
 
     job_id: str
@@ -112,6 +128,7 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requester: str = ""
     weight: int = 0
     size: int = 0
+    source: Source | None = None
 
     @property
     def local(self) -> bool:
@@ -129,8 +146,7 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def make_spec(
     wish: Wish,
     attempt: int,
-    raster: Raster,
-    input_digest: bytes,
+    source: Source,
     identity: Identity,
     pool: tuple[Seat, ...],
     *,
@@ -144,8 +160,8 @@ def make_spec(
         PolicyError: copies cannot be kept apart, or the audits do not deter.
     """
     buyer = wish.requester or identity.account(wish.account).public.hex()
-    hidden = hide_input(wish.job_id, identity.salt("input", wish.job_id, attempt), input_digest)
-    order = write_spec(wish, attempt, raster, hidden, buyer, pool, chain_id=chain_id, now=now)
+    hidden = hide_input(wish.job_id, identity.salt("input", wish.job_id, attempt), bytes.fromhex(source.digest))
+    order = write_spec(wish, attempt, source, hidden, buyer, pool, chain_id=chain_id, now=now)
     check_order(order)
     return order
 
@@ -158,7 +174,7 @@ def hide_input(job_id: str, salt: bytes, digest: bytes) -> str:
 def write_spec(
     wish: Wish,
     attempt: int,
-    raster: Raster,
+    source: Source | Raster,
     hidden: str,
     buyer: str,
     pool: tuple[Seat, ...],
@@ -175,7 +191,7 @@ def write_spec(
         UsageError: scale, block side or size cannot be ordered.
     """
     scale = parse_scale(wish.scale)
-    width, height = target_size(raster.width, scale), target_size(raster.height, scale)
+    width, height = target_size(source.width, scale), target_size(source.height, scale)
     blocks = -(-width // wish.block) * -(-height // wish.block)
     block_price = -(-WEI_PER_PIXEL * width * height // blocks)
     referee_price = -(-block_price * 10 // 12)
@@ -189,12 +205,12 @@ def write_spec(
         task=Upscale(
             kernel=KERNEL_NAME,
             scale=scale_text(scale),
-            source_width=raster.width,
-            source_height=raster.height,
+            source_width=source.width,
+            source_height=source.height,
             target_width=width,
             target_height=height,
-            channels=raster.channels,
-            depth=raster.depth,
+            channels=source.channels,
+            depth=source.depth,
         ),
         input=hidden,
         grid=Grid(wish.block, BLOCKS_PER_MICROJOB, MICROJOBS_PER_MACROJOB),

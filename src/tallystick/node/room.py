@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tallystick.errors import LimitError
+from tallystick.job import JobSpec
+from tallystick.kernels.raster import Raster
 from tallystick.node.ordering import Wish
 
 ADDRESS_PREFIX: Final = "cpc1"
@@ -35,6 +37,11 @@ class Limits:
 def is_stranger(account: str) -> bool:
     """Tell whether an account is known by nothing but its key."""
     return account.startswith(ADDRESS_PREFIX)
+
+
+def weight(raster: Raster, spec: JobSpec) -> int:
+    """Estimate the bytes that a job holds: its decoded input, twice while it is being handed out, and one strip."""
+    return 2 * raster.samples.nbytes + spec.task.target_width * spec.grid.block * 8
 
 
 def check_room(limits: Limits, account: str, size: int, unfinished: Iterable[Wish]) -> None:

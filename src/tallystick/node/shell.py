@@ -11,14 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from tallystick.commitment import Opening, Output, assign_commitment, buyer_commitment
-from tallystick.errors import (
-    CommitmentError,
-    DeadlineError,
-    IncompleteError,
-    RuleError,
-    UsageError,
-)
+from tallystick.errors import CommitmentError, DeadlineError, IncompleteError, RuleError, UsageError
 from tallystick.job import JobSpec, Seat, spec_digest
 from tallystick.kernels.raster import raster_digest
 from tallystick.ledger import payloads as say
@@ -42,7 +38,16 @@ from tallystick.node.deliveries import (
 from tallystick.node.delivery import Delivered, assemble, bundle_path, claim, publish
 from tallystick.node.identity import Identity
 from tallystick.node.leftovers import delivered, let_go
-from tallystick.node.ordering import Wish, check_price, local_pool, make_spec, order_drafts, preparations
+from tallystick.node.ordering import (
+    Source,
+    Wish,
+    check_price,
+    local_pool,
+    make_spec,
+    order_drafts,
+    preparations,
+    source_of,
+)
 from tallystick.node.own_orders import NEVER_SIGNED, OwnOrders
 from tallystick.node.ports import Picture, Ports
 from tallystick.node.running import JobRun
@@ -95,24 +100,17 @@ class Node:
 
     def offer(self, wish: Wish, data: bytes) -> Offer:
         """Decode the input and write the order; nothing is locked or kept yet."""
-        return self._offer(wish, 1, self.ports.images.decode(data))
+        return self.offer_for(wish, self.ports.images.decode(data), local_pool(wish, self.identity))
 
     def offer_for(self, wish: Wish, picture: Picture, pool: tuple[Seat, ...]) -> Offer:
         """Write the order as it would be for these workers."""
-        return self._offer(wish, 1, picture, pool)
+        source = source_of(picture.raster)
+        spec = self._spec(wish, 1, source, pool)
+        return Offer(msgspec.structs.replace(wish, source=source), spec, quote(spec), picture)
 
-    def _offer(self, wish: Wish, attempt: int, picture: Picture, pool: tuple[Seat, ...] | None = None) -> Offer:
-        spec = make_spec(
-            wish,
-            attempt,
-            picture.raster,
-            raster_digest(picture.raster),
-            self.identity,
-            pool or local_pool(wish, self.identity),
-            chain_id=self.book.engine.parameters.chain_id,
-            now=self.ports.clock.now(),
-        )
-        return Offer(wish, spec, quote(spec), picture)
+    def _spec(self, wish: Wish, attempt: int, source: Source, pool: tuple[Seat, ...]) -> JobSpec:
+        chain_id, now = self.book.engine.parameters.chain_id, self.ports.clock.now()
+        return make_spec(wish, attempt, source, self.identity, pool, chain_id=chain_id, now=now)
 
     def accept(self, offer: Offer, data: bytes, price_max: int | None = None) -> None:
         """Lock the price and log the order; the wish and its input are durable first.
@@ -122,7 +120,7 @@ class Node:
         """
         check_price(offer.price, price_max)
         self.keep(offer.wish, data)
-        self._lock_first(offer)
+        self._lock_first(offer.wish, offer.spec)
 
     def keep(self, wish: Wish, data: bytes) -> None:
         """Make a wish and its input durable; whoever runs it locks its price.
@@ -135,22 +133,21 @@ class Node:
         self.ports.desk.write(self.ports.input_path(wish.job_id), data)
         self.wishes.keep(wish)
 
-    def _lock_first(self, offer: Offer) -> None:
+    def _lock_first(self, wish: Wish, spec: JobSpec) -> None:
         """Lock the price of a first attempt; a wish whose order is refused is no promise that a restart must keep."""
         try:
-            self._lock(offer)
+            self._lock(wish, spec)
         except (RuleError, UsageError):
-            self.forget(offer.wish.job_id)
-            self.wishes.drop(offer.wish.job_id)
+            self.forget(wish.job_id)
+            self.wishes.drop(wish.job_id)
             raise
 
-    def _lock(self, offer: Offer) -> None:
-        spec, view = offer.spec, self.book.engine.view
-        drafts = preparations(spec, offer.wish, self.identity, view)
+    def _lock(self, wish: Wish, spec: JobSpec) -> None:
+        drafts = preparations(spec, wish, self.identity, self.book.engine.view)
         if drafts:
             self.book.must(Submission(drafts))
         job, secrets = spec_digest(spec), self._secrets(spec)
-        buyer = self.identity.account(offer.wish.account)
+        buyer = self.identity.account(wish.account)
         commitments = (assign_commitment(job, secrets.assign), buyer_commitment(job, secrets.buyer or b""))
         self.book.must(Submission(order_drafts(spec, buyer, commitments, self.ports.clock.now())))
 
@@ -203,7 +200,8 @@ class Node:
         if job is not None and job.phase is not JobPhase.FAILED:
             self._end_attempt(wish.job_id, job)
         if attempt < ATTEMPTS_MAX:
-            self._order(wish, attempt + 1, picture or self._picture(wish.job_id))
+            source = wish.source or source_of((picture or self._picture(wish.job_id)).raster)
+            self._order(wish, attempt + 1, source)
         else:
             self.forget(wish.job_id)
             self.wishes.give_up(wish.job_id)
@@ -218,17 +216,17 @@ class Node:
         payloads.append(say.JobFailed(job_id, job.attempt, say.FailureCode.DEADLINE_PASSED, now))
         self.book.must(Submission(tuple(Draft(key, payload) for payload in payloads)))
 
-    def _order(self, wish: Wish, attempt: int, picture: Picture) -> None:
+    def _order(self, wish: Wish, attempt: int, source: Source) -> None:
         """Recruit and lock, one order at a time: two that saw the same free bond would both count on it."""
         with self._ordering:
             if self.staff is None or wish.local:
-                offer = self._offer(wish, attempt, picture)
+                spec = self._spec(wish, attempt, source, local_pool(wish, self.identity))
             else:
-                offer = self._recruited(self.staff, wish, attempt, picture)
-                check_price(offer.price, int(wish.price_max) if wish.price_max else None)
+                spec = self._recruited(self.staff, wish, attempt, source)
+                check_price(quote(spec), int(wish.price_max) if wish.price_max else None)
             if wish.requester:
-                self._offer_own(wish, offer.spec)
-            (self._lock_first if attempt == 1 and wish.local else self._lock)(offer)
+                self._offer_own(wish, spec)
+            (self._lock_first if attempt == 1 and wish.local else self._lock)(wish, spec)
 
     def _offer_own(self, wish: Wish, spec: JobSpec) -> None:
         """Leave an order to its buyer's signature (UnsignedError), or give up what was not signed for long."""
@@ -237,19 +235,19 @@ class Node:
         self.wishes.give_up(spec.job_id, NEVER_SIGNED)
         raise RuleError(NEVER_SIGNED)
 
-    def _recruited(self, staff: Staff, wish: Wish, attempt: int, picture: Picture) -> Offer:
+    def _recruited(self, staff: Staff, wish: Wish, attempt: int, source: Source) -> JobSpec:
         """Write the order for workers who have the bond that it puts at stake."""
         lacking: frozenset[str] = frozenset()
         while True:
-            offer = self._offer(wish, attempt, picture, staff.recruit(wish, lacking))
-            counts = layout(offer.spec)
+            spec = self._spec(wish, attempt, source, staff.recruit(wish, lacking))
+            counts = layout(spec)
             short = {
                 place.worker
-                for seat, place in enumerate(offer.spec.pool)
-                if self.book.free_bond(place.worker) < exposure(offer.spec, counts, seat)
+                for seat, place in enumerate(spec.pool)
+                if self.book.free_bond(place.worker) < exposure(spec, counts, seat)
             }
             if not short:
-                return offer
+                return spec
             lacking |= short
 
     def _drive(self, wish: Wish, job: Job, picture: Picture | None) -> None:
