@@ -27,9 +27,9 @@ from tallystick.cli.home import (
     TRUST_FILE,
     home_path,
     is_home,
-    lock_holder,
     read_home,
 )
+from tallystick.cli.lock import lock_holder
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import command
 from tallystick.errors import HomeError, KeystoreError, TallyError

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tallystick.cli.lock import LOCK_FILE, lock_holder
 from tallystick.cli.words import command
 from tallystick.errors import HomeError, KeystoreError, UsageError
 
@@ -40,7 +41,6 @@ KEYSTORE_FILE: Final = "master.key"
 LEDGER_FILE: Final = "ledger.sqlite"
 LOG_FOLDER: Final = "log"
 GENESIS_FILE: Final = "genesis.json"
-LOCK_FILE: Final = "lock"
 LOCK_ATTEMPTS: Final = 10
 LOCK_WAIT_S: Final = 0.03
 DAY_MS: Final = 86_400_000
@@ -118,20 +118,6 @@ def _take_lock(descriptor: int, path: Path) -> None:
         )
     who = f"another tally process ({holder})" if (holder := lock_holder(path)) else "another tally process"
     raise HomeError(f"{who} works in {path}: wait for it, or set {HOME_VARIABLE} to a folder of your own")
-
-
-def lock_holder(path: Path) -> int | None:
-    """Return the id of the process that works in a home, 0 if it has not said so yet, None when nobody does."""
-    try:
-        with (path / LOCK_FILE).open("rb") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                said = handle.read(20)
-                return int(said) if said.isdigit() else 0
-    except OSError:
-        return None
-    return None
 
 
 def load_master(path: Path) -> tuple[bytes, bool]:

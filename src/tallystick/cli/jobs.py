@@ -10,8 +10,9 @@ from rich.text import Text
 
 from tallystick.cli.ending import Outcome
 from tallystick.cli.exits import DONE, FAILED
-from tallystick.cli.home import Reading, home_path, is_home, lock_holder, open_home, read_home
+from tallystick.cli.home import Reading, home_path, is_home, open_home, read_home
 from tallystick.cli.lifecycle import Lifecycle
+from tallystick.cli.lock import lock_holder
 from tallystick.cli.running import meet, resume
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import command, count, cpc, near, served_words

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from tallystick.cli.home import lock_holder
+from tallystick.cli.lock import lock_holder
 
 NODE_FILE: Final = "node.json"
 
