@@ -21,6 +21,8 @@ from tallystick.primitives.keys import address_of
 BEARER: Final = "bearer"
 OF_A_KEY: Final = frozenset({Scope.REPORTER, Scope.REQUESTER, Scope.PROVIDER})
 OPEN: Final = Caller(HOME_ACCOUNT, frozenset({Scope.OPERATOR}), "open loopback")
+FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
+"""Headers by which a proxy says that somebody else asks."""
 ConnectionScope = Mapping[str, Any]
 
 
@@ -46,10 +48,10 @@ def is_loopback(authority: str) -> bool:
 
 
 def check_browser(scope: ConnectionScope) -> None:
-    """Keep other pages of a browser away from an open loopback: by its Host (DNS rebinding) and its Origin.
+    """Keep a browser's other pages from an open loopback, by Host (DNS rebinding) and Origin, and proxies as well.
 
     Raises:
-        AuthorityError: the request came by another name, or from another site.
+        AuthorityError: the request came by another name, from another site, or for somebody else.
     """
     host, origin = header(scope, b"host") or "", header(scope, b"origin")
     if not is_loopback(host):
@@ -58,6 +60,8 @@ def check_browser(scope: ConnectionScope) -> None:
         )
     if origin is not None and urlsplit(origin).netloc != host:
         raise AuthorityError("a page of another site may not ask an open node: start it with --require-auth")
+    if any(each.lower() in FORWARDED for each, _ in scope["headers"]):
+        raise AuthorityError("an open node does whatever this machine asks, and a proxy asks: use --require-auth")
 
 
 def target_of(scope: ConnectionScope) -> str:
