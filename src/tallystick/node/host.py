@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -230,11 +230,9 @@ class Host:
     def _likely(self, wish: Wish) -> tuple[Seat, ...]:
         """Return the pool that would be chosen now, or one of strangers."""
         staff = self.node.staff
-        try:
+        with suppress(UnmatchedError):
             if staff is not None:
                 return staff.recruit(wish, frozenset())
-        except UnmatchedError:
-            pass
         return local_pool(strangers(wish), self.node.identity)
 
     def _view(self, order: _Order, *, costed: bool) -> JobView:

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -136,14 +137,12 @@ class SharedBook(Book):
     def _gather(self) -> list[_Request]:
         """Take what waits, at most a group; nothing when nothing came for a while."""
         group = [self._again.popleft() for _ in range(min(len(self._again), GROUP_MAX))]
-        try:
+        with suppress(queue.Empty):
             while len(group) < GROUP_MAX:
                 wait = not group and not self._closed.is_set()
                 request = self._requests.get(block=wait, timeout=IDLE_SECONDS if wait else None)
                 if request is not None:
                     group.append(request)
-        except queue.Empty:
-            pass
         return group
 
     def _publish(self) -> None:
