@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -63,8 +62,7 @@ class Intake:
         left = self._began + self._bounds.body_seconds - time.monotonic()
         patience = self._bounds.chunk_seconds if self._streamed else left
         try:
-            async with asyncio.timeout(max(0.0, patience)):
-                message = await self._lines.unless_closing(self._receive())
+            message = await self._lines.unless_closing(self._receive(), max(0.0, patience))
         except TimeoutError as error:
             raise DelayError("the body comes too slowly: send it again, or go on from where it stands") from error
         if message is None:
