@@ -124,7 +124,7 @@ def pay_on(node: NodeProcess, receipts: list[dict[str, object]]) -> None:
 
 def test_a_second_node_of_a_home_and_a_taken_port_are_refused(tmp_path: Path) -> None:
     with serving(tmp_path / "home") as node:
-        with pytest.raises(AssertionError, match="another tally process"):
+        with pytest.raises(AssertionError, match=r"a node \(process \d+, http.*serves"):
             start(tmp_path / "home")
         with pytest.raises(AssertionError, match=rf"127\.0\.0\.1:{node.port} cannot be listened on"):
             start(tmp_path / "other", listen=f"127.0.0.1:{node.port}")
