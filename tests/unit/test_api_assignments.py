@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.api import parcels
+from tallystick.api import assignments
 from tallystick.errors import AbsentError, ConflictError, TallyError, TooLargeError
 
 LENGTHS = (6, 4)
@@ -25,8 +25,7 @@ class Place:
 
     path: str
     ticket: str = "ticket"
-    length: int = sum(LENGTHS)
-    gathered: int = 0
+    lengths: tuple[int, ...] = LENGTHS
     digests: tuple[tuple[bytes, int], ...] | None = None
     writing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -46,7 +45,7 @@ class Desk:
 def append(desk: Desk, place: Place, offset: int, data: bytes) -> int:
     out: Any = place
     exchange: Any = desk
-    return parcels.append(exchange, out, offset, data)
+    return assignments.append(exchange, out, offset, data)
 
 
 def test_bytes_gather_in_order_and_never_beyond_the_length(tmp_path: Path) -> None:
@@ -62,13 +61,14 @@ def test_bytes_gather_in_order_and_never_beyond_the_length(tmp_path: Path) -> No
 
 
 def test_two_requests_at_one_place_do_not_both_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_offset = parcels.check_offset
+    stands = assignments.stands
 
-    def slowly(out: Any, offset: int) -> None:  # noqa: ANN401 - as much of a piece as writing needs
-        check_offset(out, offset)
+    def slowly(out: Any) -> assignments.OutputView:  # noqa: ANN401 - as much of a piece as writing needs
+        view = stands(out)
         time.sleep(0.05)
+        return view
 
-    monkeypatch.setattr(parcels, "check_offset", slowly)
+    monkeypatch.setattr(assignments, "stands", slowly)
     place, errors = Place(str(tmp_path / "one.part")), list[TallyError]()
 
     def write() -> None:

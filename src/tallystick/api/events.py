@@ -105,7 +105,8 @@ async def follow(house: House, caller: Caller, after: int, job: str | None) -> A
 async def _woken(house: House, wake: asyncio.Event) -> bool:
     """Wait for news, the end, or long enough that the line needs a sign of life: then False."""
     try:
-        await house.lines.unless_closing(wake.wait(), KEEP_ALIVE_S)
+        async with asyncio.timeout(KEEP_ALIVE_S):
+            await house.lines.unless_closing(wake.wait())
     except TimeoutError:
         return False
     return True

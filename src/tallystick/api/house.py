@@ -17,8 +17,6 @@ from tallystick.api.lines import Lines
 from tallystick.api.lobby import Lobby
 from tallystick.api.logs import Journal
 from tallystick.api.meters import Gauges, Meters
-from tallystick.api.parcels import Parcels
-from tallystick.api.post import Post
 from tallystick.api.promises import Promises
 from tallystick.api.settings import Settings
 from tallystick.api.taps import Taps
@@ -51,8 +49,6 @@ class House:
     taps: Taps
     entries: Allowance
     """What callers without a token may add to the log."""
-    parcels: Parcels
-    post: Post = field(default_factory=Post)
     lobby: Lobby = field(default_factory=Lobby)
     """Where workers wait before they say hello."""
     streams: Counter[str] = field(default_factory=Counter)
@@ -120,7 +116,6 @@ def furnish(settings: Settings, host: Host, tokens: Tokens, trust: Callable[[], 
         decoding=asyncio.Semaphore(settings.bounds.decoding),
         entries=Allowance("entries", settings.bounds.stranger_entries, settings.bounds.strangers_entries),
         taps=Taps(settings.bounds.faucet_account_cpc, settings.bounds.faucet_all_cpc),
-        parcels=Parcels(host.exchange),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -62,7 +63,8 @@ class Intake:
         left = self._began + self._bounds.body_seconds - time.monotonic()
         patience = self._bounds.chunk_seconds if self._streamed else left
         try:
-            message = await self._lines.unless_closing(self._receive(), max(0.0, patience))
+            async with asyncio.timeout(max(0.0, patience)):
+                message = await self._lines.unless_closing(self._receive())
         except TimeoutError as error:
             raise DelayError("the body comes too slowly: send it again, or go on from where it stands") from error
         if message is None:

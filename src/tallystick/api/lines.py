@@ -1,14 +1,13 @@
 """What stays open: sockets and streams. They end together when the node stops, before the server does.
 
-A server that waits for its clients waits for ever; so whoever waits for a client does it under a limit that runs out
-when the node stops. A limit costs no task: thousands of idle lines are one sleeping task each.
+A server that waits for its clients waits for ever; so each open line waits for ``closing`` beside its own business.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,7 +25,6 @@ class Lines:
         self._idle = asyncio.Event()
         self._idle.set()
         self._count = 0
-        self._limits: set[asyncio.Timeout] = set()
 
     @property
     def open(self) -> int:
@@ -41,8 +39,10 @@ class Lines:
     def close(self) -> None:
         """Tell every line to end."""
         self._closing.set()
-        for limit in tuple(self._limits):
-            run_out(limit)
+
+    async def wait_closing(self) -> None:
+        """Wait until the node stops."""
+        await self._closing.wait()
 
     async def wait_idle(self) -> None:
         """Wait until no line is open."""
@@ -60,44 +60,18 @@ class Lines:
             if not self._count:
                 self._idle.set()
 
-    @asynccontextmanager
-    async def limited(self, limit: asyncio.Timeout) -> AsyncIterator[None]:
-        """Hold what is inside to a limit, which also runs out when the node stops.
-
-        Raises:
-            TimeoutError: it ran out; ``closing`` says whether the node stops.
-        """
-        self._limits.add(limit)
+    async def unless_closing(self, business: Awaitable[T]) -> T | None:
+        """Return what a business gives, or None when the node stops first; the business is cancelled then."""
+        task, stop = asyncio.create_task(_awaited(business)), asyncio.create_task(self._closing.wait())
         try:
-            async with limit:
-                if self.closing:
-                    run_out(limit)
-                yield
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
         finally:
-            self._limits.discard(limit)
-
-    async def unless_closing(self, business: Awaitable[T], seconds: float | None = None) -> T | None:
-        """Return what a business gives, or None when the node stops first; the business is cancelled then.
-
-        Raises:
-            TimeoutError: it takes longer than so many seconds.
-        """
-        limit = asyncio.timeout(seconds)
-        self._limits.add(limit)
-        try:
-            async with limit:
-                if self.closing:
-                    run_out(limit)
-                return await business
-        except TimeoutError:
-            if self.closing:
-                return None
-            raise
-        finally:
-            self._limits.discard(limit)
+            for each in (task, stop):
+                each.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
 
 
-def run_out(limit: asyncio.Timeout) -> None:
-    """Let a limit that is being kept run out now."""
-    if not limit.expired():
-        limit.reschedule(asyncio.get_running_loop().time())
+async def _awaited(business: Awaitable[T]) -> T:
+    """Make a coroutine of whatever can be awaited: the server's own futures are none that asyncio could gather."""
+    return await business

@@ -6,7 +6,10 @@ Knows frames, close codes and patience. Refuses to know what a piece is worth: t
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from litestar import WebSocket, websocket
@@ -15,17 +18,124 @@ from litestar.exceptions import WebSocketException
 from tallystick import wire
 from tallystick.api.house import Here, House
 from tallystick.api.lines import GOING_AWAY
-from tallystick.api.socket_line import Patience, SocketLine
 from tallystick.commitment import Opening
-from tallystick.errors import MalformedError, SignatureError, StoreError, TallyError, TooLargeError
+from tallystick.errors import AuthorityError, MalformedError, SignatureError, StoreError, TallyError, TooLargeError
 from tallystick.ledger.records import Node as Registered
 from tallystick.ledger.records import Overlay, node_key
+from tallystick.ledger.transactions import Transaction
 from tallystick.node.exchange import Exchange
 from tallystick.node.floor import Piece
+from tallystick.node.pieces import Out
 from tallystick.primitives.keys import address_of, check_signature
 
+QUEUE_MAX: Final = 512
+"""Messages that wait for a slow worker; one more and its line is closed."""
+IDLE_WORDS: Final = 400
+"""Heartbeats, progress and refused words that a line may say at once."""
+IDLE_WORDS_PER_SECOND: Final = 20.0
+"""How fast they come back."""
 LINES_MAX: Final = 8192
 POLICY, TOO_BIG, BAD_DATA, TRY_LATER = 1008, 1009, 1007, 1013
+ASSIGNMENTS: Final = "/api/v1/assignments"
+
+
+@dataclass(slots=True)
+class Patience:
+    """How much idle talk is left to a line: a bucket that fills with time."""
+
+    left: float = IDLE_WORDS
+    since: float = field(default_factory=time.monotonic)
+
+    def spend(self) -> None:
+        """Take one word.
+
+        Raises:
+            AuthorityError: there were too many.
+        """
+        now = time.monotonic()
+        self.left = min(IDLE_WORDS, self.left + (now - self.since) * IDLE_WORDS_PER_SECOND) - 1
+        self.since = now
+        if self.left < 0:
+            raise AuthorityError("too many messages that lead nowhere")
+
+
+@dataclass(slots=True)
+class SocketLine:
+    """One worker's line as the exchange sees it: everything is queued for the socket's own task."""
+
+    loop: asyncio.AbstractEventLoop
+    queue: asyncio.Queue[str | None]
+    reason: str = ""
+    patience: Patience = field(default_factory=Patience)
+
+    def piece(self, out: Out, lease: int) -> None:
+        """Send a micro job."""
+        name = _name(out.piece)
+        self._say(lambda: wire.Job(name, out.piece.job_id, payload_of(out, lease)))
+
+    def challenge(self, out: Out) -> None:
+        """Ask for openings."""
+        outputs = tuple(digest.hex() for digest in out.asked)
+        self._say(lambda: wire.Challenge(_name(out.piece), out.challenge.hex(), outputs, payload_of(out, 0)))
+
+    def receipt(self, piece: Piece, transaction: Transaction, index: int) -> None:
+        """Say that a commitment is durable."""
+        self._say(lambda: wire.Receipt(_name(piece), index, transaction.nid, transaction.tx_hash))
+
+    def refused(self, piece: Piece, reason: str, nonce: int) -> None:
+        """Say why something does not count; whoever makes the node say so again and again is cut off."""
+        self._say(lambda: wire.Refused(_name(piece), reason[:1000], nonce))
+        self._soon(self._idle)
+
+    def cancel(self, piece: Piece, reason: str) -> None:
+        """Call a piece back."""
+        self._say(lambda: wire.Cancel(_name(piece), reason))
+
+    def hang_up(self, reason: str) -> None:
+        """Close."""
+        self.reason = self.reason or reason
+        self._soon(self._end)
+
+    def _say(self, make: Callable[[], wire.FromNode]) -> None:
+        self._soon(lambda: self._put(wire.spell(make())))
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and the line with it
+            self.loop.call_soon_threadsafe(act)
+
+    def _put(self, text: str) -> None:
+        try:
+            self.queue.put_nowait(text)
+        except asyncio.QueueFull:
+            self.reason = self.reason or "it reads too slowly"
+            self._end()
+
+    def _idle(self) -> None:
+        try:
+            self.patience.spend()
+        except AuthorityError as error:
+            self.reason = self.reason or str(error)
+            self._end()
+
+    def _end(self) -> None:
+        while not self.queue.empty():
+            self.queue.get_nowait()
+        self.queue.put_nowait(None)
+
+
+def payload_of(out: Out, lease: int) -> wire.JobPayload:
+    """Return what a worker has to know of a piece."""
+    base = f"{ASSIGNMENTS}/{out.ticket}"
+    return wire.JobPayload(
+        spec=out.spec,
+        attempt=out.piece.attempt,
+        microjob=out.piece.microjob,
+        macrojob=out.microjob.macrojob,
+        blocks=tuple(slot.block for slot in out.microjob.slots),
+        input=wire.InputPart(f"{base}/input", out.source.length, out.source.digest.hex(), out.source.salt.hex()),
+        output=wire.OutputPart(f"{base}/output", sum(out.lengths)),
+        lease_ends=lease,
+    )
 
 
 @websocket("/worker")
@@ -95,30 +205,39 @@ async def _receive(socket: WebSocket[Any, Any, Any]) -> str:
 
 
 async def _converse(socket: WebSocket[Any, Any, Any], house: House, hello: wire.Hello) -> tuple[int, str]:
-    """Keep the line open: this task reads, and another writes while there is anything to say."""
+    """Keep the line open: one task writes, this one reads."""
     exchange = house.host.exchange
-    house.post.open()
-    limit = asyncio.timeout(None)
-    line = SocketLine(socket, house.post, limit)
+    line = SocketLine(asyncio.get_running_loop(), asyncio.Queue(QUEUE_MAX + 2))
     await socket.send_text(wire.spell(ready(house, exchange, hello.public_key)))
     number = exchange.open_line(hello.public_key, hello.capacity, hello.backend, line)
+    writer = asyncio.create_task(_write(socket, line))
+    reader = asyncio.create_task(_read(socket, exchange, number, line.patience))
+    stopping = asyncio.create_task(house.lines.wait_closing())
+    tasks: set[asyncio.Task[Any]] = {writer, reader, stopping}
     try:
-        async with house.lines.limited(limit):
-            await _read(socket, exchange, number, line.patience)
-    except TimeoutError:
-        return (GOING_AWAY, "the node stops") if house.lines.closing else (POLICY, line.reason)
-    except TallyError as error:
-        return _farewell(error), str(error)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         exchange.close_line(number)
-        await line.close()
-    return 1000, "goodbye"
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if stopping in done:
+        return GOING_AWAY, "the node stops"
+    if reader in done:
+        return _farewell(reader.exception())
+    return POLICY, line.reason or "the line broke"
 
 
-def _farewell(error: TallyError) -> int:
+def _farewell(error: BaseException | None) -> tuple[int, str]:
+    if error is None:
+        return 1000, "goodbye"
     if isinstance(error, TooLargeError):
-        return TOO_BIG
-    return BAD_DATA if isinstance(error, MalformedError) else POLICY
+        return TOO_BIG, str(error)
+    if isinstance(error, MalformedError):
+        return BAD_DATA, str(error)
+    if isinstance(error, TallyError):
+        return POLICY, str(error)
+    raise error
 
 
 def ready(house: House, exchange: Exchange, public_key: str) -> wire.Ready:
@@ -135,6 +254,11 @@ def ready(house: House, exchange: Exchange, public_key: str) -> wire.Ready:
         silence_ms=rhythm.silence,
         lease_ms=rhythm.lease,
     )
+
+
+async def _write(socket: WebSocket[Any, Any, Any], line: SocketLine) -> None:
+    while (text := await line.queue.get()) is not None:
+        await socket.send_text(text)
 
 
 async def _read(socket: WebSocket[Any, Any, Any], exchange: Exchange, number: int, patience: Patience) -> None:
@@ -211,6 +335,10 @@ def _openings(openings: tuple[wire.OpenedLeaf, ...]) -> tuple[Opening, ...]:
 
 def _piece(name: str) -> Piece:
     return Piece(*wire.parse_piece(name))
+
+
+def _name(piece: Piece) -> str:
+    return wire.piece_id(piece.job_id, piece.attempt, piece.microjob)
 
 
 ROUTES: Final = (worker,)

@@ -7,7 +7,6 @@ the owner decides what it means.
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -115,11 +114,11 @@ class Crew(Protocol):
 class ThreadCrew:
     """So many threads of this process."""
 
-    def __init__(self, threads: int, clock: Clock, linger_seconds: float = 0) -> None:
-        """Begin without work; after a first fact, ``wait`` waits so long for others."""
+    def __init__(self, threads: int, clock: Clock) -> None:
+        """Begin without work."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tally")
         self._facts: queue.SimpleQueue[Fact] = queue.SimpleQueue()
-        self._clock, self._linger = clock, linger_seconds
+        self._clock = clock
 
     def submit(self, act: Act) -> None:
         """Have an act run in one of the threads."""
@@ -143,8 +142,6 @@ class ThreadCrew:
             facts = [self._facts.get(timeout=min(left, NAP_SECONDS))]
         except queue.Empty:
             return ()
-        if self._linger:
-            time.sleep(self._linger)
         while not self._facts.empty():
             facts.append(self._facts.get())
         return tuple(facts)

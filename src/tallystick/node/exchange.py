@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 
 from tallystick.commitment import Opening, meta_digest
-from tallystick.errors import AuthorityError, ConflictError, UsageError
+from tallystick.errors import AbsentError, AuthorityError, ConflictError
 from tallystick.ledger.fold import next_nonce
 from tallystick.ledger.payloads import SubmitResult
 from tallystick.ledger.records import Overlay, Result, result_key
@@ -22,11 +21,12 @@ from tallystick.node import floor as do
 from tallystick.node.claims import UNANSWERED_MAX, Claim, delivery_notes, piece_of, root_of, standing, trusted_notes
 from tallystick.node.crew import Broken, Fact, Gone, Revealed
 from tallystick.node.ledger_thread import SharedBook
+from tallystick.node.leftovers import let_go
 from tallystick.node.lines import Card, Line
-from tallystick.node.outstanding import Outstanding
 from tallystick.node.pieces import Out
 from tallystick.node.ports import Clock, Entropy, Ports
 from tallystick.node.sequencer import Accepted, Block, Outcome, Submission
+from tallystick.primitives.digests import sha256
 from tallystick.primitives.keys import address_of
 
 TICKET_BYTES = 24
@@ -51,8 +51,11 @@ class Exchange:
     _floor: do.Floor = field(init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _lines: dict[int, _Open] = field(default_factory=dict)
-    _out: Outstanding = field(init=False)
+    _out: dict[do.Piece, Out] = field(default_factory=dict)
+    _tickets: dict[str, Out] = field(default_factory=dict)
     _teams: dict[str, Callable[[Fact], None]] = field(default_factory=dict)
+    _orphans: dict[str, set[bytes]] = field(default_factory=dict)
+    """By job, the blocks of pieces that were called back."""
     _stopped: Exception | None = None
     _numbers: int = 0
     changed: Callable[[], None] = lambda: None
@@ -61,7 +64,6 @@ class Exchange:
     def __post_init__(self) -> None:
         """Begin with an empty floor."""
         self._floor = do.Floor(self.rhythm)
-        self._out = Outstanding(self.ports, self._lock)
 
     @property
     def clock(self) -> Clock:
@@ -111,30 +113,25 @@ class Exchange:
         with self._lock:
             return self._floor.here()
 
-    @property
-    def staffed(self) -> bool:
-        """Whether anybody is connected who may be given work."""
-        with self._lock:
-            return self._floor.staffed
-
     def hand(self, out: Out, buyer: str) -> None:
         """Give a piece to its worker, now or when it is back and its turn has come."""
         with self._lock:
-            self._out.drop(out.piece)
-            self._out.add(out, ticketed=True)
+            self._drop(out.piece)
+            self._out[out.piece] = self._tickets[out.ticket] = out
             self._do(self._floor.hand(out.piece, out.worker, buyer, self.clock.now()))
 
     def ask(self, out: Out, buyer: str) -> None:
         """Ask the worker of a piece for its openings."""
         with self._lock:
-            self._out.add(out, ticketed=False)
+            self._out[out.piece] = out
             self._do(self._floor.ask(out.piece, out.worker, buyer))
 
     def withdraw(self, job_id: str, reason: str) -> None:
         """Call back everything of a job."""
         with self._lock:
             self._do(self._floor.withdraw(job_id, reason, self.clock.now()))
-            self._out.drop_job(job_id)
+            for piece in [piece for piece in self._out if piece.job_id == job_id]:
+                self._drop(piece)
             self._teams.pop(job_id, None)
 
     def stop(self, error: Exception) -> None:
@@ -180,31 +177,34 @@ class Exchange:
         Raises:
             AbsentError: there is no such ticket, or its piece is no longer out.
         """
-        return self._out.ticket(ticket)
+        with self._lock:
+            out = self._tickets.get(ticket)
+        if out is None:
+            raise AbsentError("no such assignment: it ended, or it was given to somebody else")
+        return out
 
     def received(self, out: Out, read: Callable[[int], bytes]) -> None:
-        """Take in one piece as ``received_all`` does, and raise why it does not count."""
-        for refused in self.received_all([(out, read)]):
-            if refused is not None:
-                raise refused
-
-    def received_all(self, arrivals: Sequence[tuple[Out, Callable[[int], bytes]]]) -> list[UsageError | None]:
-        """Take in pieces whose bytes are all there: keep every slot durably, with one flush for all of them.
-
-        The second of each pair returns the next so many bytes. For each piece there is None, or why it does not count:
-        AbsentError where it was called back meanwhile, ConflictError where there are fewer bytes.
+        """Take in a piece's bytes, which are all there: keep every slot durably; ``read`` returns the next so many.
 
         Raises:
-            StoreError: the disk refuses them; none of them counts.
+            AbsentError: the piece was called back meanwhile.
         """
-        kept = [self._out.keep(out, read) for out, read in arrivals]
+        digests = []
+        for length in out.lengths:
+            data = read(length)
+            if len(data) != length:
+                raise ConflictError(f"a block of {length} bytes came with {len(data)}")
+            digest = sha256(data)
+            with self._lock:  # what arrives is spoken for before it is kept: see let_go
+                self.ticket(out.ticket)
+                out.arriving.add(digest)
+            self.ports.blobs.put(digest, data)
+            digests.append((digest, length))
         self.ports.blobs.flush()
         with self._lock:
-            for (out, _), digests in zip(arrivals, kept, strict=True):
-                if not isinstance(digests, UsageError):
-                    out.digests = out.digests or digests
-                    self._advance(out)
-        return [each if isinstance(each, UsageError) else None for each in kept]
+            if out.digests is None:
+                out.digests = tuple(digests)
+            self._advance(out)
 
     def commitment(
         self,
@@ -261,7 +261,7 @@ class Exchange:
             AuthorityError: it names another worker.
         """
         with self._lock:
-            out = self._out.find(piece)
+            out = self._out.get(piece)
             if out is None:
                 return False
             out = self._spoken_of(number, piece)
@@ -307,7 +307,7 @@ class Exchange:
             # One more than wanted is enough for the judge to see that there are too many.
             out.tell(Revealed(piece.microjob, openings[: len(out.microjob.slots) + 1]))
             self._do(self._floor.finished(piece, self.clock.now()))
-            self._out.drop(piece)
+            self._drop(piece)
 
     def _logged(self, claim: Claim, outcome: Outcome, _block: Block | None) -> None:
         """Hear in the ledger's thread what became of a commitment."""
@@ -323,7 +323,7 @@ class Exchange:
                 return
             if opened is not None:
                 opened.line.receipt(out.piece, found[1], found[0])
-            if self._out.find(out.piece) is out:
+            if self._out.get(out.piece) is out:
                 out.noted = claim.noted and isinstance(outcome, Accepted)
                 self._floor.rooted(out.piece)
                 out.rooted(root_of(transaction))
@@ -332,7 +332,7 @@ class Exchange:
     def _advance(self, out: Out) -> None:
         """Free the line when both root and bytes are there."""
         out.advance()
-        if out.complete and self._out.find(out.piece) is out:
+        if out.complete and self._out.get(out.piece) is out:
             self._do(self._floor.finished(out.piece, self.clock.now()))
 
     def nonce(self, worker: str) -> int:
@@ -345,7 +345,7 @@ class Exchange:
         Raises:
             AuthorityError: it is not this worker's, or no longer.
         """
-        out = self._out.find(piece)
+        out = self._out.get(piece)
         if out is None or not self._holds(number, out):
             raise AuthorityError(f"micro job {piece.microjob} of job {piece.job_id} is not held by this worker")
         return out
@@ -354,17 +354,28 @@ class Exchange:
         opened = self._lines.get(number)
         return opened is not None and opened.card.worker == out.worker
 
-    def let_go(self, job_id: str, digests: AbstractSet[bytes]) -> None:
+    def _drop(self, piece: do.Piece) -> None:
+        """Forget a piece, its ticket and its half-delivered bytes."""
+        out = self._out.pop(piece, None)
+        if out is not None:
+            self._tickets.pop(out.ticket, None)
+            self.ports.desk.remove(out.path)
+            self._orphans.setdefault(piece.job_id, set()).update(out.arriving)
+
+    def let_go(self, job_id: str, digests: set[bytes]) -> None:
         """Delete blobs of a job that has ended, its called-back pieces included, but those that others rely on."""
-        self._out.let_go(job_id, digests)
+        with self._lock:
+            mine = digests | self._orphans.pop(job_id, set())
+            others = [out.arriving for out in self._out.values() if out.piece.job_id != job_id]
+            let_go(self.ports, job_id, mine.difference(*others))
 
     def _do(self, orders: Sequence[do.Order]) -> None:
         for order in orders:
             match order:
                 case do.SendPiece(line=number, piece=piece, lease=lease):
-                    self._lines[number].line.piece(self._out.need(piece), lease)
+                    self._lines[number].line.piece(self._out[piece], lease)
                 case do.SendChallenge(line=number, piece=piece):
-                    self._lines[number].line.challenge(self._out.need(piece))
+                    self._lines[number].line.challenge(self._out[piece])
                 case do.SendCancel(line=number, piece=piece, reason=reason):
                     if number in self._lines:
                         self._lines[number].line.cancel(piece, reason)
@@ -373,7 +384,7 @@ class Exchange:
                     if opened is not None:
                         opened.line.hang_up(reason)
                 case do.Lost(piece=piece):
-                    self._lost(self._out.need(piece))
+                    self._lost(self._out[piece])
 
     def _lost(self, out: Out) -> None:
         """Tell the team who of the pool could take a piece over, those with most room first."""

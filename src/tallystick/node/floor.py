@@ -9,6 +9,7 @@ Progress prolongs nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -80,7 +81,7 @@ class _Line:
     capacity: int
     heard: int
     draining: bool = False
-    out: dict[Piece, _Held] = field(default_factory=dict)
+    out: set[Piece] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,8 @@ class Floor:
         self._lines: dict[int, _Line] = {}
         self._line_of: dict[str, int] = {}
         self._held: dict[Piece, _Held] = {}
-        self._waiting: dict[str, OrderedDict[str, OrderedDict[Piece, _Held]]] = {}
+        self._waiting: dict[str, OrderedDict[str, OrderedDict[Piece, None]]] = {}
         self._by_job: dict[str, set[Piece]] = {}
-        self._by_worker: dict[str, dict[Piece, _Held]] = {}
 
     def join(self, number: int, worker: str, capacity: int, now: int) -> tuple[Order, ...]:
         """Open a line; an older line of the same worker is closed, since whoever signed last is the one that lives."""
@@ -184,7 +184,8 @@ class Floor:
         """Take in a piece for a worker; one that another worker held is called back from it."""
         orders = self._forget(piece, "it was given to another worker")
         held = _Held(piece, worker, buyer)
-        self._link(held)
+        self._held[piece] = held
+        self._by_job.setdefault(piece.job_id, set()).add(piece)
         self._wait(held, now)
         return (*orders, *self._fill(worker, now))
 
@@ -204,7 +205,7 @@ class Floor:
 
     def finished(self, piece: Piece, now: int) -> tuple[Order, ...]:
         """Free the capacity of a piece: root and bytes are there."""
-        held = self._held.get(piece)
+        held = self._held.pop(piece, None)
         if held is None:
             return ()
         self._unlink(held)
@@ -212,9 +213,9 @@ class Floor:
 
     def ask(self, piece: Piece, worker: str, buyer: str) -> tuple[Order, ...]:
         """Ask for openings, now or as soon as the worker is back."""
-        held = self._held.get(piece) or _Held(piece, worker, buyer)
+        held = self._held.setdefault(piece, _Held(piece, worker, buyer))
         self._unlink(held)
-        self._link(held)
+        self._by_job.setdefault(piece.job_id, set()).add(piece)
         held.stage, held.line = Stage.ASKED, self._line_of.get(worker)
         return () if held.line is None else (SendChallenge(held.line, piece),)
 
@@ -236,7 +237,7 @@ class Floor:
         silent = [line for line in self._lines.values() if now - line.heard > self.rhythm.silence]
         for line in silent:
             orders += [*self.leave(line.number, now), HangUp(line.number, "no heartbeat in time")]
-        for held in [each for each in self._held.values() if not each.safe and each.stage is not Stage.ASKED]:
+        for held in list(self._held.values()):
             orders += self._overdue(held, now)
         for worker in list(self._waiting):
             orders += self._fill(worker, now)
@@ -250,22 +251,18 @@ class Floor:
     def here(self) -> dict[str, int]:
         """Return how many more pieces each connected worker could take, by key; those that drain are not here."""
         return {
-            line.worker: line.capacity - len(line.out) - self._queued(line.worker)
+            line.worker: line.capacity - len(line.out) - len(list(self._queued(line.worker)))
             for line in self._lines.values()
             if not line.draining
         }
-
-    @property
-    def staffed(self) -> bool:
-        """Whether any line may be given work."""
-        return any(not line.draining for line in self._lines.values())
 
     def pieces_out(self) -> int:
         """Return how many pieces are held by lines."""
         return sum(len(line.out) for line in self._lines.values())
 
     def _overdue(self, held: _Held, now: int) -> list[Order]:
-        """Do what time demands of a piece that waits or is out without a root."""
+        if held.safe or held.stage is Stage.ASKED:
+            return []
         if held.lease and now > held.lease:
             orders = [] if held.line is None else [SendCancel(held.line, held.piece, "its lease is over")]
             self._lapse(held, now)
@@ -286,13 +283,14 @@ class Floor:
         orders: list[Order] = []
         while turns and len(line.out) < line.capacity:
             buyer, pieces = turns.popitem(last=False)
-            piece, held = pieces.popitem(last=False)
+            piece, _ = pieces.popitem(last=False)
             if pieces:
                 turns[buyer] = pieces
+            held = self._held[piece]
             held.stage, held.line = Stage.OUT, line.number
             if held.safe or not held.lease:
                 held.lease = now + self.rhythm.lease
-            line.out[piece] = held
+            line.out.add(piece)
             orders.append(SendPiece(line.number, piece, held.lease))
         return tuple(orders)
 
@@ -300,7 +298,7 @@ class Floor:
         self._take_from_line(held)
         held.stage, held.since, held.line = Stage.WAITING, now, None
         turns = self._waiting.setdefault(held.worker, OrderedDict())
-        turns.setdefault(held.buyer, OrderedDict())[held.piece] = held
+        turns.setdefault(held.buyer, OrderedDict())[held.piece] = None
 
     def _lapse(self, held: _Held, now: int) -> None:
         """End a lease; if nobody else takes the piece, its worker may have it for another one."""
@@ -308,28 +306,16 @@ class Floor:
         self._wait(held, now)
 
     def _forget(self, piece: Piece, reason: str) -> tuple[Order, ...]:
-        held = self._held.get(piece)
+        held = self._held.pop(piece, None)
         if held is None:
             return ()
         line = held.line
         self._unlink(held)
         return () if line is None else (SendCancel(line, piece, reason),)
 
-    def _link(self, held: _Held) -> None:
-        """Have a piece be held by its worker, for its job."""
-        self._held[held.piece] = held
-        self._by_job.setdefault(held.piece.job_id, set()).add(held.piece)
-        self._by_worker.setdefault(held.worker, {})[held.piece] = held
-
     def _unlink(self, held: _Held) -> None:
-        """Take a piece away from its worker, with its queue and its line, and from its job."""
+        """Take a piece out of its worker's queue, its line and its job."""
         self._take_from_line(held)
-        self._held.pop(held.piece, None)
-        of_worker = self._by_worker.get(held.worker)
-        if of_worker is not None:
-            of_worker.pop(held.piece, None)
-            if not of_worker:
-                del self._by_worker[held.worker]
         turns = self._waiting.get(held.worker)
         pieces = None if turns is None else turns.get(held.buyer)
         if turns is not None and pieces is not None:
@@ -347,11 +333,12 @@ class Floor:
     def _take_from_line(self, held: _Held) -> None:
         line = None if held.line is None else self._lines.get(held.line)
         if line is not None:
-            line.out.pop(held.piece, None)
+            line.out.discard(held.piece)
         held.line = None
 
     def _of_worker(self, worker: str) -> list[_Held]:
-        return list(self._by_worker.get(worker, {}).values())
+        return [held for held in self._held.values() if held.worker == worker]
 
-    def _queued(self, worker: str) -> int:
-        return sum(len(pieces) for pieces in self._waiting.get(worker, {}).values())
+    def _queued(self, worker: str) -> Iterator[Piece]:
+        for pieces in self._waiting.get(worker, {}).values():
+            yield from pieces

@@ -126,7 +126,7 @@ class Host:
             PolicyError: its checks would not deter.
         """
         _, offer = self._offered(account, form, data, requester=requester)
-        return price_view(offer.spec, offer.price, assumed=not self.exchange.staffed)
+        return price_view(offer.spec, offer.price, assumed=not self.exchange.here())
 
     def submit(
         self, account: str, form: OrderForm, data: bytes, job_id: str | None = None, requester: str = ""
@@ -277,7 +277,7 @@ class Host:
         """Say what an order waits for as things are now, or how it ended."""
         if wanted is BuyerStep.ORDER:
             return UNSIGNED
-        alone = order.state is JobState.QUEUED and not (locked or order.wish.local or self.exchange.staffed)
+        alone = order.state is JobState.QUEUED and not (locked or order.wish.local or self.exchange.here())
         return nobody_here(order.wish) if alone else order.waiting
 
     def _poke(self) -> None:
@@ -336,7 +336,7 @@ class Host:
         """Tell whether starting an order could lead anywhere: what is locked goes on, the rest needs workers."""
         if self.node.own.is_laid(wish):
             return False
-        return wish.local or self.book.job(wish.job_id) is not None or self.exchange.staffed
+        return wish.local or self.book.job(wish.job_id) is not None or bool(self.exchange.here())
 
     def _work(self, order: _Order) -> None:
         """Run one order as far as it goes."""

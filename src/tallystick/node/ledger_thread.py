@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,9 +23,6 @@ from tallystick.node.ports import CheckSettlement, Engine
 from tallystick.node.sequencer import Accepted, Block, Outcome, Refused, Submission
 
 IDLE_SECONDS: Final = 1.0
-LINGER_SECONDS: Final = 0.005
-"""How long the next block waits for company, when its first request comes as soon after the last block: a header, a
-checkpoint and a flush cost about as much for one entry as for many."""
 GROUP_MAX: Final = 2000
 QUEUE_MAX: Final = 50_000
 """Submissions that may wait; whoever asks for somebody outside is refused beyond it."""
@@ -72,7 +68,6 @@ class SharedBook(Book):
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._again: deque[_Request] = deque()
         self._closed = threading.Event()
-        self._ended = 0.0
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
 
     def start(self) -> None:
@@ -133,7 +128,6 @@ class SharedBook(Book):
             group = self._gather()
             if group:
                 self._commit(group)
-                self._ended = time.monotonic()
             elif self._closed.is_set():
                 break
             else:
@@ -143,24 +137,13 @@ class SharedBook(Book):
     def _gather(self) -> list[_Request]:
         """Take what waits, at most a group; nothing when nothing came for a while."""
         group = [self._again.popleft() for _ in range(min(len(self._again), GROUP_MAX))]
-        if not group:
-            self._await(group)
         with suppress(queue.Empty):
             while len(group) < GROUP_MAX:
-                self._take(group, self._requests.get_nowait())
+                wait = not group and not self._closed.is_set()
+                request = self._requests.get(block=wait, timeout=IDLE_SECONDS if wait else None)
+                if request is not None:
+                    group.append(request)
         return group
-
-    def _await(self, group: list[_Request]) -> None:
-        """Wait for a first request, and a moment longer where requests come one upon the other."""
-        with suppress(queue.Empty):
-            self._take(group, self._requests.get(block=not self._closed.is_set(), timeout=IDLE_SECONDS))
-        if group and time.monotonic() - self._ended < LINGER_SECONDS and not self._closed.is_set():
-            # Asleep, not at the queue: whoever hands something over then wakes nobody.
-            time.sleep(LINGER_SECONDS)
-
-    def _take(self, group: list[_Request], request: _Request | None) -> None:
-        if request is not None:
-            group.append(request)
 
     def _publish(self) -> None:
         """Let readers see everything; what fails now is made up with the next block or at the next start."""

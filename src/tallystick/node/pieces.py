@@ -29,18 +29,14 @@ class Out:
 
     piece: Piece
     spec: JobSpec
-    spelled: bytes = field(repr=False)
-    """The order in canonical JSON, spelled once for all pieces of its job."""
     counts: Layout
     microjob: MicroJob
     worker: str
     source: InputFile
     ticket: str = field(repr=False)
     path: str
-    """Where delivered bytes gather that do not come in one go."""
+    """Where the delivered bytes gather."""
     tell: Callable[[Fact], None]
-    gathered: int = 0
-    """How many bytes of that file count."""
     digests: tuple[tuple[bytes, int], ...] | None = None
     meta: bytes | None = None
     root: bytes = b""
@@ -56,29 +52,18 @@ class Out:
     """Held by the one request that writes its bytes."""
     _rooted: bool = False
     _delivered: bool = False
-    _lengths: tuple[int, ...] = ()
-    _outputs: tuple[Output, ...] = ()
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Bytes of every slot, in order."""
-        if not self._lengths:
-            self._lengths = tuple(block_length(self.spec, self.counts, slot.block) for slot in self.microjob.slots)
-        return self._lengths
-
-    @property
-    def length(self) -> int:
-        """Bytes of all slots."""
-        return sum(self.lengths)
+        return tuple(block_length(self.spec, self.counts, slot.block) for slot in self.microjob.slots)
 
     @property
     def outputs(self) -> tuple[Output, ...] | None:
         """What was delivered, once all bytes are kept and the worker said what stands in its leaves."""
         if self.digests is None or self.meta is None:
             return None
-        if not self._outputs or self._outputs[0].meta != self.meta:
-            self._outputs = tuple(Output(digest, length, self.meta) for digest, length in self.digests)
-        return self._outputs
+        return tuple(Output(digest, length, self.meta) for digest, length in self.digests)
 
     @property
     def complete(self) -> bool:
@@ -95,9 +80,7 @@ class Out:
 
     def advance(self) -> None:
         """Tell the team once of the bytes, after the root."""
-        if not self._rooted or self._delivered:
-            return
         outputs = self.outputs
-        if outputs is not None:
+        if self._rooted and outputs is not None and not self._delivered:
             self._delivered = True
             self.tell(Delivered(self.piece.microjob, outputs, self.noted))

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 from tallystick.errors import UnmatchedError
 from tallystick.job import Seat
@@ -26,12 +25,8 @@ from tallystick.node.identity import Identity
 from tallystick.node.ordering import Wish
 from tallystick.node.pieces import InputFile, Out
 from tallystick.node.team import Bench
-from tallystick.primitives.canonical import encode
 from tallystick.primitives.keys import SigningKey
 from tallystick.slicing import MicroJob
-
-LINGER_SECONDS: Final = 0.01
-"""How long a job waits for more facts after the first: waking up costs more than taking a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,7 @@ class RemoteStaff:
         raster = Raster(bench.source)
         salt = self.identity.salt("input", spec.job_id, spec.attempt)
         source = InputFile(path, len(data), raster_digest(raster), salt)
-        crew = ThreadCrew(ports.threads, ports.clock, LINGER_SECONDS)
+        crew = ThreadCrew(ports.threads, ports.clock)
         self.exchange.enrol(spec.job_id, crew.tell)
         return RemoteTeam(bench, self.exchange, wish.account, source, crew)
 
@@ -101,14 +96,8 @@ class RemoteTeam:
     source: InputFile
     crew: ThreadCrew
     busy: int = 0
-    _asked: set[int] = field(default_factory=set)
-    """Whose openings are awaited, until the reveal deadline."""
+    _silent_from: dict[int, int] = field(default_factory=dict)
     _handed: dict[int, Out] = field(default_factory=dict)
-    _spelled: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Spell the order once."""
-        self._spelled = encode(self.bench.spec)
 
     def hand(self, microjob: MicroJob) -> None:
         """Give a micro job to the worker of its seat, wherever that is."""
@@ -126,7 +115,7 @@ class RemoteTeam:
             return
         out = self._handed.get(microjob.index) or self._out(microjob)
         out.asked, out.challenge = tuple(outputs), challenge
-        self._asked.add(microjob.index)
+        self._silent_from[microjob.index] = self.bench.spec.deadlines.reveal
         self.busy += 1
         self.exchange.ask(out, self.buyer)
 
@@ -151,7 +140,7 @@ class RemoteTeam:
 
     def wait(self, until: int | None) -> tuple[Fact, ...]:
         """Sleep until something happens, the time may have come, or somebody was silent up to the deadline."""
-        deadline = self.bench.spec.deadlines.reveal if self._asked else None
+        deadline = min(self._silent_from.values(), default=None)
         earliest = deadline if until is None else until if deadline is None else min(until, deadline)
         facts = self.crew.wait(None if earliest is None else earliest + 1) or self._silent()
         for fact in facts:
@@ -168,16 +157,15 @@ class RemoteTeam:
         match fact:
             case Delivered() | Refereed() | Worked():
                 self.busy -= 1
-            case Revealed(microjob=index) if index in self._asked:
-                self._asked.remove(index)
+            case Revealed(microjob=index) if index in self._silent_from:
+                del self._silent_from[index]
                 self.busy -= 1
             case Gone() | _:
                 pass
 
     def _silent(self) -> tuple[Fact, ...]:
-        if self.exchange.clock.now() <= self.bench.spec.deadlines.reveal:
-            return ()
-        return tuple(Revealed(index, None) for index in sorted(self._asked))
+        now = self.exchange.clock.now()
+        return tuple(Revealed(index, None) for index, since in self._silent_from.items() if now > since)
 
     def _out(self, microjob: MicroJob) -> Out:
         spec, counts = self.bench.spec, self.bench.plan.layout
@@ -185,7 +173,6 @@ class RemoteTeam:
         return Out(
             piece=Piece(spec.job_id, spec.attempt, microjob.index),
             spec=spec,
-            spelled=self._spelled,
             counts=counts,
             microjob=microjob,
             worker=spec.pool[microjob.seat].worker,

@@ -10,13 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from enum import StrEnum
-from itertools import chain
 from typing import Final, Self
 
 DIGEST_SIZE: Final = 32
 SALT_SIZE: Final = 16
-_MANY: Final = 2048
-"""From so many indices on, most of what there is, a draw is worth an array."""
 
 
 class Tag(StrEnum):
@@ -108,8 +105,6 @@ def draw(context: bytes, count: int, n: int) -> tuple[int, ...]:
     if not 1 <= n <= 1 << 64 or not 0 <= count <= n:
         msg = f"cannot draw {count} distinct indices below {n}"
         raise ValueError(msg)
-    if count >= _MANY and n <= 4 * count:
-        return _draw_most(context, count, n)
     limit = (1 << 64) // n * n
     drawn: dict[int, None] = {}
     stream, position, size = hashlib.shake_256(context), 0, 8 * (2 * count + 16)
@@ -122,27 +117,6 @@ def draw(context: bytes, count: int, n: int) -> tuple[int, ...]:
                 drawn.setdefault(word % n)
         size *= 2
     return tuple(drawn)
-
-
-def _draw_most(context: bytes, count: int, n: int) -> tuple[int, ...]:
-    """Draw as ``draw`` does, many words at a time: most of a full permutation's words repeat what was drawn already."""
-    import numpy as np  # noqa: PLC0415 - 60 ms that whoever draws a few need not pay
-
-    limit, stream, position, size = (1 << 64) // n * n, hashlib.shake_256(context), 0, 8 * (2 * count + 16)
-    drawn, parts, left = np.zeros(n, np.bool_), list[list[int]](), count
-    while left:
-        stretch = stream.digest(size)
-        while left and position < size:
-            words = np.frombuffer(stretch, ">u8", min(n, (size - position) // 8), position).astype(np.uint64)
-            position += words.nbytes
-            indices = (words[words < limit] if limit < 1 << 64 else words) % np.uint64(n)
-            indices = indices[~drawn[indices]]
-            fresh = indices[np.sort(np.unique(indices, return_index=True)[1])][:left]
-            drawn[fresh] = True
-            parts.append(fresh.tolist())
-            left -= len(fresh)
-        size *= 2
-    return tuple(chain.from_iterable(parts))
 
 
 def field_commitment(job: bytes, field: str, salt: bytes, value: bytes) -> bytes:
