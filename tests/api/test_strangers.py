@@ -12,7 +12,7 @@ from tallystick.api.settings import Bounds
 from tallystick.client.connected import Client
 from tallystick.client.joining import Papers, enter
 from tallystick.client.signals import Join
-from tallystick.errors import AuthorityError, LimitError
+from tallystick.errors import AuthorityError
 from tallystick.job import Deadlines
 from tallystick.ledger import payloads as say
 from tallystick.ledger.settlement import quote
@@ -123,27 +123,3 @@ def test_one_account_cannot_take_all_streams(guarded: Guarded) -> None:
         assert [next(lines) for lines in open_lines] == ["retry: 1000"] * most
         assert follow(reporter).status_code == 429
         assert follow(guarded.bearer(Scope.REQUESTER)).status_code == 200
-
-
-def test_strangers_do_not_fill_the_log(guarded: Guarded, chain: str) -> None:
-    """Every entry stays for ever and costs no gas here, so what comes in without a token comes in at a pace."""
-    mallory, to = key("talkative"), key("sink").address
-    with asking(guarded, mallory) as client:
-        client.faucet(mallory.address, 10**18)
-        with pytest.raises(LimitError, match="an hour"):
-            fill(client, mallory, chain, to)
-    nonce = account_of(guarded, mallory)["nonce"]
-    assert nonce < Bounds().stranger_entries + 100
-    entry = sign(Draft(mallory, say.Transfer(to, "1")), chain, nonce).entry
-    brought = guarded.http.post("/api/v1/transactions", content=entry, headers=guarded.bearer(Scope.PROVIDER))
-    assert brought.status_code == 201
-
-
-def fill(client: Client, who: SigningKey, chain: str, to: str) -> None:
-    for nonce in range(Bounds().stranger_entries + 100):
-        client.transaction(sign(Draft(who, say.Transfer(to, "1")), chain, nonce).entry)
-
-
-def account_of(guarded: Guarded, who: SigningKey) -> dict[str, int]:
-    found: dict[str, int] = guarded.http.get(f"/api/v1/accounts/{who.address}").json()
-    return found

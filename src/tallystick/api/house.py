@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from tallystick.api.allowance import Allowance
 from tallystick.api.callers import Door
 from tallystick.api.guard import Caller
 from tallystick.api.lines import Lines
@@ -47,8 +46,6 @@ class House:
     promises: Promises
     decoding: asyncio.Semaphore
     taps: Taps
-    entries: Allowance
-    """What callers without a token may add to the log."""
     lobby: Lobby = field(default_factory=Lobby)
     """Where workers wait before they say hello."""
     streams: Counter[str] = field(default_factory=Counter)
@@ -114,7 +111,6 @@ def furnish(settings: Settings, host: Host, tokens: Tokens, trust: Callable[[], 
         uploads=Hands(desk),
         promises=promises,
         decoding=asyncio.Semaphore(settings.bounds.decoding),
-        entries=Allowance("entries", settings.bounds.stranger_entries, settings.bounds.strangers_entries),
         taps=Taps(settings.bounds.faucet_account_cpc, settings.bounds.faucet_all_cpc),
     )
 

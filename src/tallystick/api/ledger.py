@@ -28,7 +28,6 @@ from tallystick.ledger.payloads import JobSubmitted, Payload, SubmitResult, Tran
 from tallystick.ledger.records import Account, Node, Overlay, account_key, node_key
 from tallystick.ledger.transactions import Draft, decode
 from tallystick.node.identity import NETWORK
-from tallystick.node.room import is_stranger
 from tallystick.node.sequencer import Item, Refused, Submission
 from tallystick.primitives.amounts import WEI_PER_CPC, WeiText
 from tallystick.primitives.canonical import AddressText
@@ -179,12 +178,12 @@ async def workers(house: Here) -> WorkerList:
     operation_class=EntryOperation,
     status_code=HTTPStatus.CREATED,
 )
-async def transact(house: Here, caller: Asker, request: Request[Any, Any, Any]) -> ReceiptView:
+async def transact(house: Here, request: Request[Any, Any, Any]) -> ReceiptView:
     """Log a signed entry: its own signature says what it may do. It is durable when this answers."""
-    return await aside(partial(_log_entry, house, caller, await request.body()))
+    return await aside(partial(_log_entry, house, await request.body()))
 
 
-def _log_entry(house: House, caller: Caller, body: bytes) -> ReceiptView:
+def _log_entry(house: House, body: bytes) -> ReceiptView:
     transaction = decode(body)
     if type(transaction.payload) in ELSEWHERE:
         raise AuthorityError(ELSEWHERE[type(transaction.payload)])
@@ -193,8 +192,6 @@ def _log_entry(house: House, caller: Caller, body: bytes) -> ReceiptView:
         entries = [house.book.engine.entry(index) for index in standing]
     if body in entries:
         raise DuplicateError("this entry", transaction.tx_hash)
-    if is_stranger(caller.account):
-        house.entries.spend(caller.account, house.now())
     return _log(house, transaction)
 
 

@@ -74,9 +74,6 @@ class Bounds:
     disk_reserve_bytes: int = 256 * MIB
     uploads_per_account: int = 16
     upload_ms: int = 24 * 3_600_000
-    stranger_entries: int = 600
-    strangers_entries: int = 20_000
-    """Entries an hour from one caller without a token, and from all of them: the log keeps every one for ever."""
     streams: int = 256
     streams_per_account: int = 64
     faucet_cpc: int = 1000
